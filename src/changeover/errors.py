@@ -1,0 +1,109 @@
+"""Everything Changeover raises on purpose.
+
+    ChangeoverError                 says what happened and what to do next
+    ├── SpecError                   the operator's input is wrong: file, line, key, what was expected
+    ├── RefusedError                a rule forbids it: site changed, lock held, floor broken, not allowed now
+    │   ├── LockedError             another run holds the site: who, why, since when
+    │   └── StaleError              the site is no longer what the plan was made from
+    ├── JournalError                the journal cannot be read or written
+    │   └── FencedError             another conductor owns the run now; stop at once
+    ├── StepError                   an action did not reach its goal; the evidence says how far it came
+    │   └── StepTimeoutError        not within its time limit
+    └── PortError                   the world outside did not answer as its contract says
+        ├── HostError               a host: unreachable, refused, key unknown
+        │   └── CommandError        a command ended with an exit status that was not expected
+        ├── BalancerError           a balancer: unreachable, refused, or it reports another state
+        ├── DatabaseError           a database: unreachable, refused
+        │   └── LockTimeoutError    a lock was not to be had within the declared time; safe to try again
+        └── ApplicationError        a capability: missing binding, unexpected answer
+
+The exit code that the terminal returns for each is in `changeover.cli`.
+"""
+
+__all__ = [
+    "ApplicationError",
+    "BalancerError",
+    "ChangeoverError",
+    "CommandError",
+    "DatabaseError",
+    "FencedError",
+    "HostError",
+    "JournalError",
+    "LockTimeoutError",
+    "LockedError",
+    "PortError",
+    "RefusedError",
+    "SpecError",
+    "StaleError",
+    "StepError",
+    "StepTimeoutError",
+]
+
+
+class ChangeoverError(Exception):
+    """The base of all errors; `hint` tells the operator what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SpecError(ChangeoverError):
+    """The operator's input is wrong."""
+
+
+class RefusedError(ChangeoverError):
+    """A rule forbids what was asked, and nothing was changed."""
+
+
+class LockedError(RefusedError):
+    """Another run holds the site."""
+
+
+class StaleError(RefusedError):
+    """The site differs from the facts that the plan was made from."""
+
+
+class JournalError(ChangeoverError):
+    """The journal cannot be read or written."""
+
+
+class FencedError(JournalError):
+    """Another conductor owns the run: this one has lost its epoch."""
+
+
+class StepError(ChangeoverError):
+    """An action did not reach its goal."""
+
+
+class StepTimeoutError(StepError):
+    """An action did not reach its goal within its time limit."""
+
+
+class PortError(ChangeoverError):
+    """Something outside did not answer as its port's contract says."""
+
+
+class HostError(PortError):
+    """A host is unreachable, refuses us, or is not who it should be."""
+
+
+class CommandError(HostError):
+    """A command ended with an exit status that was not expected."""
+
+
+class BalancerError(PortError):
+    """A balancer is unreachable, refuses a command, or reports another state than the one set."""
+
+
+class DatabaseError(PortError):
+    """A database is unreachable or refuses a statement."""
+
+
+class LockTimeoutError(DatabaseError):
+    """A lock was not granted within the declared time; nothing was changed, so it may be tried again."""
+
+
+class ApplicationError(PortError):
+    """A capability has no binding, or answered what its binding does not allow."""
