@@ -1,0 +1,1 @@
+"""Frozen data, without any input or output."""

@@ -1,0 +1,122 @@
+"""The plan: stages of steps, as data that can be read, stored, compared and executed later."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from changeover.model.release import Release
+from changeover.model.site import Site
+from changeover.model.values import Json, Value
+
+FORMAT = 1
+"""Of the plan's JSON. A plan of another format is refused, not guessed at."""
+
+
+class Operation(Value, frozen=True):
+    """What is done: the kind of action, the name of what it is done to, and its parameters."""
+
+    action: str
+    target: str
+    params: Mapping[str, Json] = {}
+
+
+class Step(Value, frozen=True):
+    """One operation in the plan.
+
+    `id` is stable and readable (`app1/drain`). `needs` names steps of the same stage, or of earlier ones,
+    that come first. `limits` names the limits of the plan that it takes a place in. Times are seconds.
+    `undo` is made while planning, from the facts then known; where there is none, `undo_note` says what
+    takes its place. `unit` is what the failure budgets count: the node that the step belongs to.
+    `person` marks a gate: it waits for `approve` and is never performed.
+    """
+
+    id: str
+    do: Operation
+    summary: str
+    undo: Operation | None = None
+    undo_note: str = ""
+    needs: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    timeout: float = 60.0
+    attempts: int = 1
+    retry_wait: float = 0.0
+    estimate: float = 0.0
+    unit: str = ""
+    person: bool = False
+
+
+class Promise(Value, frozen=True):
+    """What a stage is to cost at the most; the receipt is held against it."""
+
+    requests_failed: int = 0
+    sessions_cut: int = 0
+    writes_lost: int = 0
+
+
+class Stage(Value, frozen=True):
+    """Steps between two barriers: none begins before every step of the stages before has ended.
+
+    `in_rotation` is how many nodes serve at the least while it runs. `finalize` marks the stage that gives
+    up the way back: its gate stays shut while a skipped step is not addressed. `affected` says who notices.
+    """
+
+    name: str
+    title: str
+    steps: tuple[Step, ...]
+    in_rotation: int = 0
+    affected: str = "nobody"
+    promise: Promise = Promise()
+    finalize: bool = False
+    batch: int = 0
+
+
+class Facts(Value, frozen=True):
+    """What was seen of the live site when the plan was made; the run refuses a site where it differs.
+
+    `versions`: node → running version. `pools`: balancer → server → admin state. `schemas`: database →
+    names of the migrations in its ledger. `servers`: database → server version.
+    """
+
+    versions: Mapping[str, str] = {}
+    pools: Mapping[str, Mapping[str, str]] = {}
+    schemas: Mapping[str, tuple[str, ...]] = {}
+    servers: Mapping[str, str] = {}
+
+
+class Budget(Value, frozen=True):
+    """At most `limit` units may fail: in one batch, in the whole run, or one after another."""
+
+    scope: str
+    limit: int
+    unit: str = "nodes"
+
+
+class Plan(Value, frozen=True):
+    """What will happen, in full: nothing is decided later that could have been decided here."""
+
+    site: Site
+    release: Release
+    stages: tuple[Stage, ...]
+    facts: Facts = Facts()
+    limits: Mapping[str, int] = {}
+    budgets: tuple[Budget, ...] = ()
+    format: int = FORMAT
+
+    def steps(self) -> Iterator[Step]:
+        """Every step, in the order of the stages."""
+        for stage in self.stages:
+            yield from stage.steps
+
+    def to_json(self) -> bytes:
+        """The plan as JSON, the same bytes for the same plan."""
+        return msgspec.json.encode(self, order="deterministic")
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> "Plan":
+        """The plan again; raises `msgspec.ValidationError` for anything that is not one."""
+        return msgspec.json.decode(data, type=cls)
+
+    def digest(self) -> str:
+        """Names exactly this plan: 64 hexadecimal digits."""
+        return hashlib.sha256(self.to_json()).hexdigest()

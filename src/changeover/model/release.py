@@ -1,0 +1,107 @@
+"""The release: from which version to which, with the database changes that go with it."""
+
+from collections.abc import Mapping
+
+from changeover.model.values import Value
+
+
+class SqlMigration(Value, frozen=True, tag_field="kind", tag="sql"):
+    """One SQL file. Its text is part of the plan, so that what runs is what was reviewed.
+
+    A transactional migration commits together with its entry in the ledger. One that cannot run inside a
+    transaction says so in its first lines: `-- changeover: no-transaction`.
+    `down` undoes it; without one, the way back is the snapshot.
+    """
+
+    name: str
+    sql: str
+    checksum: str
+    transactional: bool = True
+    down: str = ""
+
+
+class CommandMigration(Value, frozen=True, tag_field="kind", tag="command"):
+    """A migration that the application performs itself.
+
+    `run` and `observe` name capabilities; `observe` answers `yes` when it is done and `no` when it is due.
+    `undo`, where there is one, names the capability that takes it back.
+    """
+
+    name: str
+    run: str
+    observe: str
+    node: str
+    undo: str = ""
+
+
+class Migrations(Value, frozen=True):
+    """The changes to one database: `expand` before the nodes roll, `contract` in finalize."""
+
+    database: str
+    expand: tuple[SqlMigration | CommandMigration, ...] = ()
+    contract: tuple[SqlMigration | CommandMigration, ...] = ()
+    lock_timeout: float = 2.0
+    attempts: int = 30
+    retry_wait: float = 1.0
+
+
+class Batch(Value, frozen=True):
+    """How many nodes at once: a number, or a percentage of all nodes rounded down, at least one."""
+
+    count: int = 0
+    percent: int = 0
+
+    def of(self, total: int) -> int:
+        """The number of nodes this comes to among `total`."""
+        return self.count or max(1, total * self.percent // 100)
+
+    def __str__(self) -> str:
+        """As the operator writes it."""
+        return str(self.count) if self.count else f"{self.percent}%"
+
+
+class Gate(Value, frozen=True):
+    """What must be so before the next stage.
+
+    `after` names the stage; `approve` waits for a person; `hold` keeps watching the upgraded nodes for so
+    many seconds and fails when one of them stops being healthy.
+    """
+
+    after: str
+    approve: bool = False
+    hold: float = 0.0
+
+
+class Budgets(Value, frozen=True):
+    """How many nodes may fail before the run stops; a node that fails within them is set aside."""
+
+    batch: int = 0
+    total: int = 0
+    consecutive: int = 0
+
+
+class Limits(Value, frozen=True):
+    """How much happens at once, and for how long at most (seconds)."""
+
+    install: int = 16
+    timeouts: Mapping[str, float] = {}
+    drain: float = 300.0
+    drain_escalation: str = "stop"
+    quiet: float = 1.0
+    disk_free: int = 256 * 1024 * 1024
+    clock_skew: float = 5.0
+
+
+class Release(Value, frozen=True):
+    """The upgrade that is wanted."""
+
+    from_version: str
+    to_version: str
+    strategy: str = "rolling"
+    batches: tuple[Batch, ...] = (Batch(count=1),)
+    keep_serving: int = 1
+    gates: tuple[Gate, ...] = ()
+    budgets: Budgets = Budgets()
+    limits: Limits = Limits()
+    migrations: tuple[Migrations, ...] = ()
+    variables: Mapping[str, str] = {}

@@ -1,0 +1,293 @@
+"""What actions and checks may ask of the world: narrow protocols, each with a read-back.
+
+Every method raises the error of its port (`HostError`, `BalancerError`, `DatabaseError`, `ApplicationError`)
+when the world does not answer as written here. Times are seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from changeover.model.release import SqlMigration
+from changeover.model.values import Value
+
+
+class Clock(Protocol):
+    """The time, and waiting; simulated in rehearsal and in tests."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so long."""
+        ...
+
+
+# Host
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A shell line for a host.
+
+    `secrets` become environment variables of the line and travel by standard input, never in arguments;
+    they are left out of `repr`. `become` runs it with the host's means of gaining rights.
+    """
+
+    line: str
+    become: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command came to. Output is decoded as UTF-8, undecodable bytes replaced."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Stream(Protocol):
+    """Two-way bytes to a socket that the host can reach."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it."""
+        ...
+
+    async def read_until(self, end: bytes) -> bytes:
+        """Everything up to and including `end`."""
+        ...
+
+    async def close(self) -> None:
+        """Close it; closing twice is fine."""
+        ...
+
+
+class Host(Protocol):
+    """A machine. Connections are kept open, and opened again when they were lost."""
+
+    name: str
+
+    async def run(self, command: Command) -> Result:
+        """Run it to its end. A non-zero status is a result, not an error; no answer in time is one."""
+        ...
+
+    async def read(self, path: str, *, become: bool = False) -> bytes | None:
+        """The file's content, or None if there is no such file."""
+        ...
+
+    async def write(self, path: str, content: bytes, *, mode: int = 0o644, become: bool = False) -> None:
+        """Replace the file in one step: readers see the old content or the new."""
+        ...
+
+    async def connect_unix(self, path: str, *, become: bool = False) -> Stream:
+        """A stream to a unix socket on the host."""
+        ...
+
+    async def connect_tcp(self, address: str, port: int) -> Stream:
+        """A stream to a port as the host reaches it."""
+        ...
+
+    def forward(self, address: str, port: int) -> AbstractAsyncContextManager[tuple[str, int]]:
+        """While open, an address and port on the conductor's loopback that lead to `address:port` there."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+# Balancer
+
+
+class AdminState(StrEnum):
+    """What a balancer was told about a server."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+class ServerState(Value, frozen=True):
+    """What a balancer reports about one server of the pool.
+
+    `up` is the verdict of its own health check. `sessions` and `queued` are those it counts now;
+    `idle` is how many seconds ago it last sent one there (-1: never).
+    """
+
+    name: str
+    admin: AdminState
+    up: bool
+    sessions: int
+    queued: int
+    idle: int
+    address: str = ""
+    check: str = ""
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether new sessions are sent there."""
+        return self.admin is AdminState.READY and self.up
+
+
+class Balancer(Protocol):
+    """A pool of servers."""
+
+    name: str
+
+    async def servers(self) -> Mapping[str, ServerState]:
+        """Every server of the pool by name, as the balancer reports it now."""
+        ...
+
+    async def set_state(self, server: str, state: AdminState) -> None:
+        """Return once the balancer itself reports that state."""
+        ...
+
+    async def version(self) -> str:
+        """What the balancer calls itself, and since when it has been running: `2.6.12 pid 411`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+# Database
+
+
+class Snapshot(Value, frozen=True):
+    """A snapshot on the database's host. `rows` maps each table to its row count within it.
+
+    `fingerprint` names the data in it: equal for a database restored from it, whatever the host.
+    """
+
+    label: str
+    path: str
+    size: int
+    sha256: str
+    rows: Mapping[str, int]
+    fingerprint: str
+    taken_at: float
+    verified: bool = False
+
+
+class Applied(Value, frozen=True):
+    """An entry in the migration ledger. `finished_at` is 0 while it is under way, or since it died there."""
+
+    name: str
+    checksum: str
+    started_at: float
+    finished_at: float
+
+
+class ServerFacts(Value, frozen=True):
+    """What a database server says of itself and of us."""
+
+    version: str
+    size: int
+    now: float
+    missing_privileges: Sequence[str] = ()
+
+
+class Database(Protocol):
+    """One database, its snapshots, and the ledger of its migrations (table `changeover_migration`)."""
+
+    name: str
+
+    async def facts(self) -> ServerFacts:
+        """Version, size in bytes, the server's clock, and which of the rights we need are missing."""
+        ...
+
+    async def snapshot(self, label: str) -> Snapshot:
+        """Take a snapshot under that label, consistent while others write. One that is there is returned."""
+        ...
+
+    async def find_snapshot(self, label: str) -> Snapshot | None:
+        """The finished snapshot of that label; one that was cut short does not count."""
+        ...
+
+    async def verify_snapshot(self, label: str) -> Snapshot:
+        """Restore it into a scratch database, compare every table with the snapshot, and mark it verified.
+
+        The scratch database is gone afterwards. `DatabaseError` names the tables that differ.
+        """
+        ...
+
+    async def drop_snapshot(self, label: str) -> None:
+        """Remove it, and what a snapshot cut short has left."""
+        ...
+
+    async def restore(self, label: str) -> None:
+        """Put the database back to the verified snapshot, whoever is connected, and compare."""
+        ...
+
+    async def ledger(self) -> tuple[Applied, ...]:
+        """The migrations applied or begun, in their order; none if there is no ledger yet."""
+        ...
+
+    async def migrate(self, migration: SqlMigration, *, lock_timeout: float) -> str:
+        """Apply it and write it down, and return what the server said.
+
+        A transactional one is applied together with its entry or not at all. `LockTimeoutError` if a lock
+        was not granted in time: nothing has changed then, and no other session waited longer than that.
+        """
+        ...
+
+    async def revert(self, migration: SqlMigration, *, lock_timeout: float) -> str:
+        """Run its `down` text and strike it from the ledger, together or not at all."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Strike an unfinished migration from the ledger, after a person has set right what it left."""
+        ...
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+# Application
+
+
+class Answer(Value, frozen=True):
+    """What the application said: whether it is well, the value asked for, and the words it came in."""
+
+    ok: bool
+    value: str
+    evidence: str
+
+
+class Application(Protocol):
+    """The application through its bindings. `node` is a node's name; `values` fill the binding's template."""
+
+    def can(self, capability: str) -> bool:
+        """Whether that capability has a binding."""
+        ...
+
+    async def do(self, capability: str, node: str, **values: str) -> str:
+        """Perform it and return the evidence; `ApplicationError` if the binding did not succeed."""
+        ...
+
+    async def ask(self, capability: str, node: str, **values: str) -> Answer:
+        """Ask it. An answer that is not well is an answer; only no answer at all is an error."""
+        ...
+
+
+@dataclass(frozen=True)
+class World:
+    """All ports of one site, by the names the operator gave."""
+
+    hosts: Mapping[str, Host]
+    balancers: Mapping[str, Balancer]
+    databases: Mapping[str, Database]
+    application: Application
+    clock: Clock
