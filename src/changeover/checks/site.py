@@ -1,0 +1,71 @@
+"""Everything an upgrade relies on, checked at once on the live site."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from changeover.checks import databases, machines, nodes, traffic
+from changeover.errors import PortError
+from changeover.model.plan import Facts
+from changeover.model.release import Release
+from changeover.model.site import Site
+from changeover.model.values import Verdict
+from changeover.ports import World
+
+
+def servers_of(site: Site, balancer: str) -> dict[str, str]:
+    """Node name → server name in that balancer, for the nodes that are in it."""
+    return {node.name: node.servers[balancer] for node in site.application.nodes if balancer in node.servers}
+
+
+async def check(site: Site, release: Release, world: World) -> list[Verdict]:
+    """A verdict on every host, node, pool and database, in that order."""
+    needs_rights = {host.name for host in site.hosts if host.become}
+    limits = release.limits
+    asked: list[Awaitable[Verdict]] = []
+    for host in site.hosts:
+        asked.append(machines.clock(world.hosts[host.name], world.clock, limits.clock_skew))
+        asked.append(machines.disk(world.hosts[host.name], "/", limits.disk_free))
+        if host.name in needs_rights:
+            asked.append(machines.escalation(world.hosts[host.name]))
+    for node in site.application.nodes:
+        asked.append(nodes.health(world.application, node.name))
+        asked.append(nodes.version(world.application, node.name, release.from_version))
+    asked.extend(
+        traffic.pool_verdict(world.balancers[balancer.name], servers_of(site, balancer.name).values())
+        for balancer in site.balancers
+    )
+    for database in site.databases:
+        asked.append(databases.database(world.databases[database.name]))
+        asked.append(databases.unfinished_migrations(world.databases[database.name]))
+    return list(await asyncio.gather(*asked))
+
+
+async def facts(site: Site, world: World) -> Facts:
+    """What a plan is made from, as the live site shows it now; a `PortError` where it cannot be seen."""
+    names = [node.name for node in site.application.nodes]
+    answers = await asyncio.gather(*(world.application.ask("version", name) for name in names))
+    for name, answer in zip(names, answers, strict=True):
+        if not answer.ok:
+            raise PortError(
+                f"{name} does not say its version: {answer.evidence}", hint="see `changeover check`"
+            )
+    pools = await asyncio.gather(*(world.balancers[b.name].servers() for b in site.balancers))
+    ledgers = await asyncio.gather(*(world.databases[d.name].ledger() for d in site.databases))
+    servers = await asyncio.gather(*(world.databases[d.name].facts() for d in site.databases))
+    return Facts(
+        versions={name: answer.value for name, answer in zip(names, answers, strict=True)},
+        pools={
+            balancer.name: {
+                server: str(pool[server].admin) if server in pool else "absent"
+                for server in servers_of(site, balancer.name).values()
+            }
+            for balancer, pool in zip(site.balancers, pools, strict=True)
+        },
+        schemas={
+            database.name: tuple(entry.name for entry in ledger if entry.finished_at)
+            for database, ledger in zip(site.databases, ledgers, strict=True)
+        },
+        servers={
+            database.name: server.version for database, server in zip(site.databases, servers, strict=True)
+        },
+    )
