@@ -7,6 +7,7 @@
     │   └── StaleError              the site is no longer what the plan was made from
     ├── JournalError                the journal cannot be read or written
     │   └── FencedError             another conductor owns the run now; stop at once
+    ├── LedgerError                 the probe's ledger cannot be read or written
     ├── StepError                   an action did not reach its goal; the evidence says how far it came
     │   └── StepTimeoutError        not within its time limit
     └── PortError                   the world outside did not answer as its contract says
@@ -29,6 +30,7 @@ __all__ = [
     "FencedError",
     "HostError",
     "JournalError",
+    "LedgerError",
     "LockTimeoutError",
     "LockedError",
     "PortError",
@@ -71,6 +73,10 @@ class JournalError(ChangeoverError):
 
 class FencedError(JournalError):
     """Another conductor owns the run: this one has lost its epoch."""
+
+
+class LedgerError(ChangeoverError):
+    """The probe's ledger cannot be read or written."""
 
 
 class StepError(ChangeoverError):
