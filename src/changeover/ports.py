@@ -148,6 +148,10 @@ class Balancer(Protocol):
         """Return once the balancer itself reports that state."""
         ...
 
+    async def cut(self, server: str) -> None:
+        """End every session of that server, at once."""
+        ...
+
     async def version(self) -> str:
         """What the balancer calls itself, and since when it has been running: `2.6.12 pid 411`."""
         ...

@@ -1,0 +1,144 @@
+"""Snapshots and migrations. The target is the database."""
+
+from typing import ClassVar
+
+import msgspec
+
+from changeover.actions.base import Context
+from changeover.model.plan import Operation
+from changeover.model.release import SqlMigration
+from changeover.model.values import Observation, absent, done, unknown
+from changeover.ports import Database, Snapshot
+
+MEBIBYTE = 1024 * 1024
+
+
+def _database(operation: Operation, context: Context) -> Database:
+    return context.world.databases[operation.target]
+
+
+def _describe(snapshot: Snapshot) -> str:
+    rows = sum(snapshot.rows.values())
+    return (
+        f"{snapshot.path}, {snapshot.size / MEBIBYTE:.1f} MiB, {len(snapshot.rows)} tables, {rows} rows, "
+        f"{'verified' if snapshot.verified else 'not yet verified'}"
+    )
+
+
+class TakeSnapshot:
+    """Take a snapshot, consistent while the application goes on writing."""
+
+    kind: ClassVar[str] = "database.snapshot"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when a finished snapshot of that label is there."""
+        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        return done(_describe(snapshot)) if snapshot else absent("no finished snapshot of that label")
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Take it, or find it taken."""
+        return _describe(await _database(operation, context).snapshot(operation.params["label"]))
+
+
+class VerifySnapshot:
+    """Restore the snapshot into a scratch database and compare: a backup that was never restored is none."""
+
+    kind: ClassVar[str] = "database.verify"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when the snapshot is marked as verified."""
+        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        if snapshot is None:
+            return absent("no finished snapshot of that label")
+        return (done if snapshot.verified else absent)(_describe(snapshot))
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Restore, compare every table, and mark it."""
+        return _describe(await _database(operation, context).verify_snapshot(operation.params["label"]))
+
+
+class DropSnapshot:
+    """Remove a snapshot."""
+
+    kind: ClassVar[str] = "database.drop-snapshot"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when there is none of that label."""
+        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        return absent(_describe(snapshot)) if snapshot else done("no snapshot of that label")
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Remove it."""
+        await _database(operation, context).drop_snapshot(operation.params["label"])
+        return "removed"
+
+
+class _Migration:
+    applied: ClassVar[bool]
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Ask the ledger; an entry that was begun and not finished is in doubt."""
+        migration = self._migration(operation)
+        entries = [e for e in await _database(operation, context).ledger() if e.name == migration.name]
+        there, not_there = (done, absent) if self.applied else (absent, done)
+        if not entries:
+            return not_there(f"{migration.name} is not in the ledger")
+        if not entries[0].finished_at:
+            return unknown(f"{migration.name} was begun and not finished: part of it may be in the database")
+        if entries[0].checksum != migration.checksum:
+            return unknown(
+                f"{migration.name} is in the ledger with another text (checksum {entries[0].checksum[:12]})"
+            )
+        return there(f"{migration.name} is in the ledger")
+
+    @staticmethod
+    def _migration(operation: Operation) -> SqlMigration:
+        return msgspec.convert(operation.params["migration"], SqlMigration)
+
+
+class Migrate(_Migration):
+    """Apply one SQL file, never queueing others behind a lock for longer than the declared time."""
+
+    kind: ClassVar[str] = "database.migrate"
+    applied: ClassVar[bool] = True
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Apply it together with its entry in the ledger."""
+        return await _database(operation, context).migrate(
+            self._migration(operation), lock_timeout=float(operation.params["lock_timeout"])
+        )
+
+
+class Revert(_Migration):
+    """Run the `down` text of one SQL file."""
+
+    kind: ClassVar[str] = "database.revert"
+    applied: ClassVar[bool] = False
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run it and strike its entry from the ledger."""
+        return await _database(operation, context).revert(
+            self._migration(operation), lock_timeout=float(operation.params["lock_timeout"])
+        )
+
+
+class CommandMigrate:
+    """A migration that the application performs itself, through the capabilities `run` and `observe`.
+
+    It is done when `observe` answers `expect` (`yes` forwards, `no` for its undo).
+    """
+
+    kind: ClassVar[str] = "database.command"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Ask; any answer but yes and no leaves it in doubt."""
+        params = operation.params
+        answer = await context.world.application.ask(params["observe"], params["node"])
+        if answer.value not in ("yes", "no"):
+            return unknown(f"{params['observe']} answered {answer.value!r}: {answer.evidence}")
+        return (done if answer.value == params["expect"] else absent)(answer.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run it on its node."""
+        params = operation.params
+        return await context.world.application.do(params["run"], params["node"])

@@ -1,0 +1,206 @@
+"""What is done to one node through the application's capabilities. The target is the node."""
+
+from typing import ClassVar
+
+from changeover.actions.base import Context
+from changeover.actions.waiting import until
+from changeover.checks import nodes
+from changeover.errors import PortError, StepError
+from changeover.model.plan import Operation
+from changeover.model.values import Observation, absent, done, unknown
+from changeover.ports import Answer
+
+
+async def _ask(capability: str, operation: Operation, context: Context, **values: str) -> Answer:
+    return await context.world.application.ask(capability, operation.target, **values)
+
+
+class Install:
+    """Put the release in place beside the running one, without touching what runs."""
+
+    kind: ClassVar[str] = "node.install"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `installed` says so."""
+        answer = await _ask("installed", operation, context, release=operation.params["release"])
+        return (done if answer.ok else absent)(answer.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run `install`."""
+        return await context.world.application.do(
+            "install", operation.target, release=operation.params["release"]
+        )
+
+
+class Uninstall:
+    """Remove a release that the node does not run."""
+
+    kind: ClassVar[str] = "node.uninstall"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `installed` no longer finds it."""
+        answer = await _ask("installed", operation, context, release=operation.params["release"])
+        return (absent if answer.ok else done)(answer.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run `remove`, unless the node is switched to that very release."""
+        release = operation.params["release"]
+        current = await _ask("release", operation, context)
+        if current.value == release:
+            raise StepError(f"{operation.target} is switched to {release}: it would lose what it runs")
+        return await context.world.application.do("remove", operation.target, release=release)
+
+
+class Stop:
+    """Stop the node, gracefully, and see it not running."""
+
+    kind: ClassVar[str] = "node.stop"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `running` says no."""
+        answer = await _ask("running", operation, context)
+        return (absent if answer.ok else done)(answer.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run `stop`, then wait until it is seen not running."""
+        await context.world.application.do("stop", operation.target)
+
+        async def look() -> str | None:
+            answer = await _ask("running", operation, context)
+            return None if answer.ok else answer.evidence
+
+        return await until(look, context.world.clock)
+
+
+class Start:
+    """Start the node and see it running; whether it is well is asked by a step of its own."""
+
+    kind: ClassVar[str] = "node.start"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `running` says yes."""
+        answer = await _ask("running", operation, context)
+        return (done if answer.ok else absent)(answer.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run `start`; a node that is not running right afterwards has failed to start."""
+        await context.world.application.do("start", operation.target)
+        answer = await _ask("running", operation, context)
+        if not answer.ok:
+            raise StepError(
+                f"{operation.target} did not start: {answer.evidence}",
+                hint="read its log, mend it, and retry",
+            )
+        return answer.evidence
+
+
+class Switch:
+    """Make the next start of the node run that release."""
+
+    kind: ClassVar[str] = "node.switch"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `release` names it."""
+        answer = await _ask("release", operation, context)
+        if not answer.ok:
+            return unknown(answer.evidence)
+        return (done if answer.value == operation.params["release"] else absent)(
+            f"switched to {answer.value}"
+        )
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Run `switch`."""
+        return await context.world.application.do(
+            "switch", operation.target, release=operation.params["release"]
+        )
+
+
+class Health:
+    """Wait until the node says that it is well. A node that stops running meanwhile is not waited for."""
+
+    kind: ClassVar[str] = "node.health"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `health` is good now."""
+        verdict = await nodes.health(context.world.application, operation.target)
+        return (done if verdict.good else absent)(verdict.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Ask until it is good; changes nothing."""
+
+        async def look() -> str | None:
+            verdict = await nodes.health(context.world.application, operation.target)
+            if verdict.good:
+                return verdict.evidence
+            running = await _ask("running", operation, context)
+            if not running.ok:
+                raise StepError(
+                    f"{operation.target} is not running: {running.evidence}",
+                    hint="read its log, mend it, and retry",
+                )
+            return None
+
+        return await until(look, context.world.clock)
+
+
+class Version:
+    """See that the node runs the version it should."""
+
+    kind: ClassVar[str] = "node.version"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when `version` names it."""
+        verdict = await nodes.version(
+            context.world.application, operation.target, operation.params["version"]
+        )
+        return (done if verdict.good else absent)(verdict.evidence)
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Ask once; another version is a failure, not a reason to wait."""
+        verdict = await nodes.version(
+            context.world.application, operation.target, operation.params["version"]
+        )
+        if not verdict.good:
+            raise StepError(
+                f"{operation.target}: {verdict.evidence}",
+                hint="see what `switch` and `start` really did there",
+            )
+        return verdict.evidence
+
+
+class Hold:
+    """Keep watching nodes for `seconds`: the gate after a canary. The target is the gate's name."""
+
+    kind: ClassVar[str] = "node.hold"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when the time has passed and every node is well."""
+        left = context.since + float(operation.params["seconds"]) - context.world.clock.now()
+        bad = await self._bad(operation, context)
+        if bad:
+            return absent(bad)
+        return (
+            absent(f"{left:.0f} s left") if left > 0 else done(f"well for {operation.params['seconds']:g} s")
+        )
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Look every second; the first node that is not well ends it."""
+
+        async def look() -> str | None:
+            bad = await self._bad(operation, context)
+            if bad:
+                raise StepError(f"while holding: {bad}")
+            left = context.since + float(operation.params["seconds"]) - context.world.clock.now()
+            return None if left > 0 else f"well for {operation.params['seconds']:g} s"
+
+        return await until(look, context.world.clock, every=1.0)
+
+    async def _bad(self, operation: Operation, context: Context) -> str:
+        for node in operation.params["nodes"]:
+            try:
+                verdict = await nodes.health(context.world.application, node)
+            except PortError as error:
+                return f"{node}: {error.message}"
+            if not verdict.good:
+                return f"{node}: {verdict.evidence}"
+        return ""

@@ -1,0 +1,15 @@
+"""Pure functions from a site, a release and the facts to a plan."""
+
+from collections.abc import Callable, Mapping
+
+from changeover.model.plan import Facts, Plan
+from changeover.model.release import Release
+from changeover.model.site import Site
+from changeover.strategies.rolling import rolling
+
+__all__ = ["STRATEGIES", "Strategy"]
+
+Strategy = Callable[[Site, Release, Facts], Plan]
+
+STRATEGIES: Mapping[str, Strategy] = {"rolling": rolling}
+"""Every strategy by its name."""
