@@ -1,0 +1,3 @@
+from changeover.lab.cli import app
+
+app(prog_name="changeover lab")

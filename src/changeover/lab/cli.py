@@ -1,0 +1,153 @@
+"""`changeover lab`: a cluster of small hosts on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from changeover.lab import operations, ready
+from changeover.lab.directory import names
+from changeover.lab.errors import LabError
+from changeover.lab.faults import Fault
+from changeover.lab.layout import DatabaseKind, Form, Layout
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A cluster of small hosts on this machine, to try upgrades on."
+)
+
+Name = Annotated[str, typer.Option("--name", envvar="CHANGEOVER_LAB", help="Which lab; several may be up at once.")]
+Passed = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command()
+def up(
+    name: Name = "lab",
+    nodes: Annotated[int, typer.Option(help="How many nodes the application has.")] = 4,
+    release: Annotated[str, typer.Option(help="Which release they run.")] = "v1",
+    database: Annotated[DatabaseKind, typer.Option(help="What they store in.")] = DatabaseKind.POSTGRESQL,
+    keep_balancer_state: Annotated[
+        bool, typer.Option(help="Whether drain and maint outlive a reload of HAProxy.")
+    ] = True,
+    startup_seconds: Annotated[float, typer.Option(help="How long a node takes to start.")] = 2.0,
+    session_idle_seconds: Annotated[float, typer.Option(help="When an idle session of a node ends.")] = 60.0,
+) -> None:
+    """Bring a lab up; returns when every service answers. Up already: completes what is missing."""
+    with _told():
+        form = Form.HOSTS
+        layout = Layout(
+            name, nodes, release, database, form, keep_balancer_state, startup_seconds, session_idle_seconds
+        )
+        operations.up(layout, _say)
+        _say(f"lab {name} is up: {nodes} nodes of {release}")
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """Take a lab down: nothing of it stays running, mounted or on the disk."""
+    with _told():
+        _say(f"lab {name} is down" if operations.down(name) else f"lab {name} was not up")
+
+
+@app.command()
+def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Ask every service of a lab; ends with 1 when one does not answer."""
+    with _told():
+        lab = operations.find(name)
+        with lab.window() as window:
+            verdicts = ready.look(lab.layout, window)
+    if as_json:
+        _print_json({v.host: {"ok": v.ok, "answer": v.answer} for v in verdicts})
+    else:
+        for verdict in verdicts:
+            typer.echo(f"{verdict.host:8} {'ok ' if verdict.ok else 'BAD'} {verdict.answer}")
+    raise typer.Exit(0 if all(verdict.ok for verdict in verdicts) else 1)
+
+
+@app.command(name="list")
+def list_labs() -> None:
+    """Name the labs there are."""
+    for name in names():
+        typer.echo(name)
+
+
+@app.command()
+def site(name: Name = "lab") -> None:
+    """Describe a lab as JSON: hosts, addresses, keys, balancer, database, application."""
+    with _told():
+        _print_json(operations.find(name).site())
+
+
+@app.command(context_settings=Passed)
+def ssh(context: typer.Context, host: str, name: Name = "lab") -> None:
+    """Open SSH to a host, or run a command there."""
+    with _told():
+        command = operations.find(name).host_command(host, context.args)
+    raise typer.Exit(_run(command, name))
+
+
+@app.command(name="exec", context_settings=Passed)
+def execute(context: typer.Context, name: Name = "lab") -> None:
+    """Run a command of this machine in the lab's network, with CHANGEOVER_LAB set to the lab's name."""
+    with _told():
+        command = operations.find(name).enter_command(context.args)
+    raise typer.Exit(_run(command, name))
+
+
+@app.command(name="break")
+def break_(host: str, fault: Fault, name: Name = "lab") -> None:
+    """Cut a host's power, freeze it, unplug it, or fill its disk."""
+    with _told():
+        operations.find(name).befall(host, fault)
+        _say(f"{host}: {fault}")
+
+
+@app.command()
+def mend(host: str, name: Name = "lab") -> None:
+    """Undo whatever befell a host; returns when its service answers."""
+    with _told():
+        operations.find(name).mend(host)
+        _say(f"{host} is well")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn errors into a line for the operator; SIGTERM cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except LabError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            typer.echo(f"hint: {error.hint}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; cleaned up", err=True)
+        raise typer.Exit(130) from None
+
+
+def _run(command: list[str], name: str) -> int:
+    """Run in the foreground with our terminal; the command alone hears Ctrl-C."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        environment = {**os.environ, "CHANGEOVER_LAB": name}
+        # The child gets back the handling that we set aside for ourselves.
+        child = subprocess.Popen(
+            command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
+        return child.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,127 @@
+"""A lab of hosts, each with systemd in namespaces of its own: up, down, and what can befall it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from changeover.lab import ready, site
+from changeover.lab.cgroup import wait_until
+from changeover.lab.directory import Directory, make_key
+from changeover.lab.faults import FILL, FILLER, Fault
+from changeover.lab.image import ensure_image, image_path
+from changeover.lab.inside import Window
+from changeover.lab.layout import Layout, Member
+from changeover.lab.releases import write_all
+from changeover.lab.roles import database_access, seed_for
+from changeover.lab.world import DEFAULT_DISK_BYTES, DISK_BYTES, World, make_disk
+
+class Cluster:
+    """The hosts of one lab, and what befalls them. Needs root."""
+
+    def __init__(self, name: str) -> None:
+        self.directory = Directory(name)
+        self.world = World(self.directory)
+
+    @property
+    def layout(self) -> Layout:
+        """What the lab consists of."""
+        return self.directory.layout()
+
+    def up(self, layout: Layout, say: Callable[[str], None]) -> None:
+        """Boot what is not running and return when every service answers. Only whoever holds the lab may call it.
+
+        Raises:
+            LabError: the image cannot be built, a host ended, or a service does not answer within a minute.
+        """
+        image = ensure_image(say)
+        self.directory.create(layout)
+        write_all(self.directory.releases)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda member: self._prepare(member, layout), layout.members()))
+        self._write_known_hosts(layout)
+        self.directory.write_credentials(database_access(layout, self.directory, layout.member("db1").address) or {})
+        self.world.open()
+        for member in layout.members():
+            if self.world.host_pid(member.name) is None:
+                self.world.boot(member, image)
+        self.wait_ready()
+
+    def down(self) -> None:
+        """End everything and delete the lab's directory; a lab that is half up, or down, is fine."""
+        self.world.close()
+        self.directory.remove()
+
+    def wait_ready(self, *only: str) -> None:
+        """Return when the services of all hosts, or of those named, answer."""
+        with self.window() as window:
+            ready.wait_ready(self.layout, window, alive=self._alive, only=only or None)
+
+    def window(self) -> Window:
+        """Return a view into the lab's network."""
+        return Window(self.world.network())
+
+    def befall(self, name: str, fault: Fault) -> None:
+        """Let a fault befall a host; returns when it has.
+
+        POWER: every process is killed at once, the files stay. FREEZE: every process stands still, connections stay
+        open. LINK: the cable is out. DISK: nothing can be written any more.
+        """
+        self.layout.member(name)
+        if fault is Fault.POWER:
+            self.world.cut_power(name)
+        elif fault is Fault.FREEZE:
+            self.world.host_cgroup(name).freeze(on=True)
+        elif fault is Fault.LINK:
+            self.world.set_link(name, up=False)
+        else:
+            self.world.run_on(name, ["sh", "-c", FILL])
+
+    def mend(self, name: str) -> None:
+        """Undo whatever befell a host, boot it if it has no power, and return when its service answers."""
+        member = self.layout.member(name)
+        cgroup = self.world.host_cgroup(name)
+        if self.world.host_pid(name) is None:
+            self.world.boot(member, image_path())
+        elif cgroup.frozen():
+            cgroup.freeze(on=False)
+        self.world.set_link(name, up=True)
+        wait_until(lambda: self.world.host_pid(name) is not None, ready.SECONDS, f"{name} to boot")
+        self.world.run_on(name, ["rm", "-f", FILLER])
+        self.wait_ready(name)
+
+    def site(self) -> dict[str, Any]:
+        """Return the lab as plain data."""
+        return site.of_hosts(self.layout, self.directory)
+
+    def host_command(self, name: str, command: list[str]) -> list[str]:
+        """Return the command that opens SSH to a host as *deploy*."""
+        directory = self.directory
+        options = [f"UserKnownHostsFile={directory.known_hosts}", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
+        flags = [part for option in options for part in ("-o", option)]
+        target = f"deploy@{self.layout.member(name).address}"
+        return self.enter_command(["ssh", "-F", "none", "-i", str(directory.key), *flags, target, *command])
+
+    def enter_command(self, command: list[str]) -> list[str]:
+        """Return `command` as one that runs in the lab's network."""
+        return ["nsenter", f"--net={self.world.network()}", *command]
+
+    def _alive(self, name: str) -> bool:
+        return self.world.host_cgroup(name).exists() and bool(self.world.host_cgroup(name).pids())
+
+    def _prepare(self, member: Member, layout: Layout) -> None:
+        host = self.directory.host(member.name)
+        host.mkdir(exist_ok=True)
+        machine_id = host / "machine-id"
+        if not machine_id.exists():
+            machine_id.write_text(f"{uuid4().hex}\n")
+        make_key(host / "host_key", member.name)
+        make_disk(host / "disk.img", DISK_BYTES.get(member.name, DEFAULT_DISK_BYTES))
+        seed_for(member, layout, self.directory).write(host / "seed.tar")
+
+    def _write_known_hosts(self, layout: Layout) -> None:
+        lines = []
+        for member in layout.members():
+            kind, key, *_ = (self.directory.host(member.name) / "host_key.pub").read_text().split()
+            lines.append(f"{member.address},{member.name} {kind} {key}\n")
+        self.directory.known_hosts.write_text("".join(lines))

@@ -1,0 +1,90 @@
+"""When a lab is ready: each service has been asked and has answered."""
+
+import csv
+import http.client
+import io
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from changeover.lab.balancer import BACKEND
+from changeover.lab.errors import LabError
+from changeover.lab.inside import Window
+from changeover.lab.layout import APP_PORT, BALANCER_STATS_PORT, DatabaseKind, Form, Layout, Member, Role
+
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one host answered: `ok`, and in words."""
+
+    host: str
+    ok: bool
+    answer: str
+
+
+def look(layout: Layout, window: Window) -> list[Verdict]:
+    """Ask every host once whether its service answers."""
+    return [_verdict(member, layout, window) for member in layout.members()]
+
+
+def wait_ready(
+    layout: Layout, window: Window, *, alive: Callable[[str], bool], only: Iterable[str] | None = None
+) -> None:
+    """Return when every host's service answers; `only` names the hosts to wait for.
+
+    Raises:
+        LabError: a host ended (`alive` said so), or some did not answer within a minute; the error says what they
+            answered last.
+    """
+    waiting = [member for member in layout.members() if only is None or member.name in only]
+    limit = time.monotonic() + SECONDS
+    while waiting:
+        verdicts = {member.name: _verdict(member, layout, window) for member in waiting}
+        waiting = [member for member in waiting if not verdicts[member.name].ok]
+        for member in waiting:
+            if not alive(member.name):
+                raise LabError(f"{member.name} ended while it started", hint="its console.log says why")
+        if waiting and time.monotonic() > limit:
+            last = "; ".join(f"{name}: {verdict.answer}" for name, verdict in verdicts.items() if not verdict.ok)
+            raise LabError(f"not ready within {SECONDS:g} s: {last}")
+        if waiting:
+            time.sleep(0.05)
+
+
+def _verdict(member: Member, layout: Layout, window: Window) -> Verdict:
+    try:
+        if layout.form is Form.HOSTS and not window.banner(member.address, 22).startswith("SSH-2.0"):
+            return Verdict(member.name, ok=False, answer="no SSH")
+        answer = _SERVICES[member.role](member, layout, window)
+    except (OSError, http.client.HTTPException) as error:
+        return Verdict(member.name, ok=False, answer=str(error) or type(error).__name__)
+    return Verdict(member.name, ok=not answer.startswith("not "), answer=answer)
+
+
+def _balancer(member: Member, layout: Layout, window: Window) -> str:
+    status, body = window.get(member.address, BALANCER_STATS_PORT, "/stats;csv")
+    if status != http.client.OK:
+        return f"not serving: statistics page answers {status}"
+    rows = csv.DictReader(io.StringIO(body.removeprefix("# ")))
+    servers = {row["svname"]: row["status"] for row in rows if row["pxname"] == BACKEND}
+    missing = [app.name for app in layout.apps() if servers.get(app.name) != "UP"]
+    if missing:
+        return f"not all servers up: {', '.join(missing)}"
+    return f"haproxy, {len(layout.apps())} servers up"
+
+
+def _database(member: Member, layout: Layout, window: Window) -> str:
+    if layout.database is DatabaseKind.NONE:
+        return "no database"
+    window.connect(member.address, layout.database.port).close()
+    return f"{layout.database} listens"
+
+
+def _node(member: Member, layout: Layout, window: Window) -> str:  # noqa: ARG001  # one shape for all roles
+    status, body = window.get(member.address, APP_PORT, "/health")
+    return f"healthy, {body}" if status == http.client.OK else f"not healthy: {status}"
+
+
+_SERVICES = {Role.BALANCER: _balancer, Role.DATABASE: _database, Role.APP: _node}
