@@ -1,0 +1,102 @@
+"""What the journal holds: typed events, as JSON."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from changeover.engine.owner import Owner
+from changeover.model.states import RunState, StepState
+
+FAILURE_BUDGET = "failure budget"
+"""The actor of what happens because a node is set aside within the plan's failure budget."""
+
+
+class Verb(StrEnum):
+    """What a person may tell a run."""
+
+    PAUSE = "pause"
+    CONTINUE = "continue"
+    RETRY = "retry"
+    SKIP = "skip"
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    ABORT = "abort"
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="event"):
+    """`seq` counts from 1 without a gap within the run; `at` is in seconds since the epoch.
+
+    Both are given when the event is recorded.
+    """
+
+    seq: int = 0
+    at: float = 0.0
+
+
+class Created(_Event, frozen=True, tag="created"):
+    """The run was created; `plan` is the digest of what it executes."""
+
+    site: str
+    plan: str
+    actor: str
+    reason: str
+
+
+class Claimed(_Event, frozen=True, tag="claimed"):
+    """A conductor took the run over; what was in flight under an earlier epoch is in doubt."""
+
+    epoch: int
+    owner: Owner
+
+
+class RunChanged(_Event, frozen=True, tag="run"):
+    """The run went to `state`."""
+
+    state: RunState
+    reason: str = ""
+    actor: str = ""
+
+
+class StepChanged(_Event, frozen=True, tag="step"):
+    """A step went to `state`.
+
+    `evidence` is what the world said, `reason` what `actor` said. `error` is the type of what was raised,
+    and `hint` what it advises.
+    """
+
+    step: str
+    state: StepState
+    attempt: int = 0
+    evidence: str = ""
+    error: str = ""
+    hint: str = ""
+    actor: str = ""
+    reason: str = ""
+
+
+class CommandTaken(_Event, frozen=True, tag="command"):
+    """A person's command was obeyed or, if `refused` says why, refused."""
+
+    command: int
+    verb: Verb
+    actor: str
+    step: str = ""
+    reason: str = ""
+    refused: str = ""
+
+
+Event = Created | Claimed | RunChanged | StepChanged | CommandTaken
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[Event])
+
+
+def encode(event: Event) -> str:
+    """The event as JSON."""
+    return _encoder.encode(event).decode()
+
+
+def decode(bodies: Iterable[str]) -> list[Event]:
+    """The events again, all at once: a run may have hundreds of thousands."""
+    return _decoder.decode(f"[{','.join(bodies)}]")

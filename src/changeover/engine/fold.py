@@ -1,0 +1,155 @@
+"""Where a run stands: a pure fold over its events, which admits only the allowed transitions."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from changeover.engine.events import (
+    FAILURE_BUDGET,
+    Claimed,
+    CommandTaken,
+    Created,
+    Event,
+    RunChanged,
+    StepChanged,
+    Verb,
+)
+from changeover.engine.owner import Owner
+from changeover.errors import JournalError
+from changeover.model.plan import Plan
+from changeover.model.states import ENDED, RUN_TRANSITIONS, SATISFIED, STEP_TRANSITIONS, RunState, StepState
+
+
+class StepStatus(msgspec.Struct, gc=False):
+    """Where a step stands.
+
+    `attempt` counts its starts; `failures` the failed ones, and `since` is the first start, both counted
+    from when a person last asked for it. `started_at` is the latest start. `last` holds the evidence.
+    """
+
+    state: StepState = StepState.PENDING
+    attempt: int = 0
+    failures: int = 0
+    since: float = 0.0
+    started_at: float = 0.0
+    last: StepChanged | None = None
+
+    @property
+    def evidence(self) -> str:
+        """What the world last said about it."""
+        return self.last.evidence if self.last else ""
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether it is skipped because its unit was set aside within the failure budget."""
+        return self.state is StepState.SKIPPED and self.last is not None and self.last.actor == FAILURE_BUDGET
+
+
+class RunStatus:
+    """Where a run stands. `counts` says how many steps are in each state; `aborting` why it is to end."""
+
+    def __init__(self, run: str, plan: Plan) -> None:
+        self.run = run
+        self.plan = plan
+        self.state = RunState.RUNNING
+        self.reason = ""
+        self.actor = ""
+        self.created_at = 0.0
+        self.changed_at = 0.0
+        self.aborting = ""
+        self.epoch = 0
+        self.owner: Owner | None = None
+        self.seq = 0
+        self.steps = {step.id: StepStatus() for step in plan.steps()}
+        self.counts: Counter[StepState] = Counter({StepState.PENDING: len(self.steps)})
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever change about it, and its site is free again."""
+        return self.state in ENDED
+
+    @property
+    def in_flight(self) -> int:
+        """How many steps are, or may be, at work on the site."""
+        return self.counts[StepState.RUNNING] + self.counts[StepState.IN_DOUBT]
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether every step is done or skipped."""
+        return self.counts[StepState.DONE] + self.counts[StepState.SKIPPED] == len(self.steps)
+
+    def steps_in(self, *states: StepState) -> list[str]:
+        """The steps in these states, in the order of the plan."""
+        return [step for step, status in self.steps.items() if status.state in states]
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event; `JournalError` if it cannot follow what was before."""
+        if event.seq != self.seq + 1:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} follows event {self.seq}",
+                hint="events are missing from the journal; restore it from a copy",
+            )
+        match event:
+            case StepChanged():
+                self._step(event)
+            case RunChanged():
+                self._run(event)
+            case Claimed():
+                if event.epoch <= self.epoch:
+                    raise JournalError(f"run {self.run}: epoch {event.epoch} follows epoch {self.epoch}")
+                self.epoch, self.owner = event.epoch, event.owner
+            case CommandTaken():
+                if event.verb is Verb.ABORT and not event.refused:
+                    self.aborting = event.reason
+            case Created():
+                self.created_at, self.actor, self.reason = event.at, event.actor, event.reason
+        self.seq = event.seq
+
+    def _step(self, event: StepChanged) -> None:
+        step = self.steps.get(event.step)
+        if step is None:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} is about {event.step}, which the plan has not"
+            )
+        before, state = step.state, event.state
+        if (before, state) not in STEP_TRANSITIONS:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} takes {event.step} from {before} to {state}, which is not allowed"
+            )
+        if state is StepState.RUNNING:
+            if event.attempt != step.attempt + 1:
+                raise JournalError(
+                    f"run {self.run}: attempt {event.attempt} of {event.step} follows {step.attempt}"
+                )
+            step.attempt = event.attempt
+            step.started_at = event.at
+            step.since = step.since or event.at
+        elif before is StepState.RUNNING and state in (StepState.PENDING, StepState.FAILED):
+            step.failures += 1
+        elif state is StepState.PENDING and event.actor:
+            step.failures, step.since = 0, 0.0
+        step.state = state
+        step.last = event
+        self.counts[before] -= 1
+        self.counts[state] += 1
+
+    def _run(self, event: RunChanged) -> None:
+        if (self.state, event.state) not in RUN_TRANSITIONS:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} takes it from {self.state} to {event.state}, which is not allowed"
+            )
+        if event.state is RunState.DONE and not self.satisfied:
+            unfinished = len(self.steps) - sum(self.counts[state] for state in SATISFIED)
+            raise JournalError(
+                f"run {self.run}: event {event.seq} ends it with {unfinished} steps unfinished"
+            )
+        self.state, self.reason, self.changed_at = event.state, event.reason, event.at
+
+
+def fold(run: str, plan: Plan, events: Iterable[Event]) -> RunStatus:
+    """Where the run stands after these events; `JournalError` if they could not have happened."""
+    status = RunStatus(run, plan)
+    for event in events:
+        status.apply(event)
+    return status

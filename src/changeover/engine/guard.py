@@ -1,0 +1,46 @@
+"""The interlocks, asked about the live site around each step that touches them."""
+
+import asyncio
+
+from changeover import interlocks
+from changeover.interlocks import ObservedSite
+from changeover.model.plan import Plan, Step
+from changeover.model.values import Verdict
+from changeover.ports import World
+
+
+class Guard:
+    """Answers for one step with the first interlock that does not hold, or None."""
+
+    def __init__(self, plan: Plan, world: World) -> None:
+        self._floor = plan.release.keep_serving
+        self._world = world
+        self._ours = {
+            balancer.name: {node.servers.get(balancer.name) for node in plan.site.application.nodes}
+            for balancer in plan.site.balancers
+        }
+
+    async def __call__(self, step: Step) -> Verdict | None:
+        """Observe what the step touches and ask every interlock about it; a `PortError` if it cannot be seen."""
+        operation = step.do
+        verdicts: list[Verdict] = []
+        if operation.action in interlocks.LEAVES_ROTATION:
+            site = await self._rotation(list(operation.params["servers"]))
+            verdicts.append(interlocks.capacity_floor(site, operation, self._floor))
+        if operation.action in interlocks.NEEDS_BACKUP and operation.params.get("backup"):
+            site = await self._snapshots(operation.target, operation.params["backup"])
+            verdicts.append(interlocks.verified_backup(site, operation))
+        return next((verdict for verdict in verdicts if not verdict.good), None)
+
+    async def _rotation(self, balancers: list[str]) -> ObservedSite:
+        pools = await asyncio.gather(*(self._world.balancers[name].servers() for name in balancers))
+        return ObservedSite(
+            rotation={
+                name: frozenset(s for s, state in pool.items() if state.in_rotation and s in self._ours[name])
+                for name, pool in zip(balancers, pools, strict=True)
+            }
+        )
+
+    async def _snapshots(self, database: str, label: str) -> ObservedSite:
+        snapshot = await self._world.databases[database].find_snapshot(label)
+        return ObservedSite(verified=frozenset({label}) if snapshot and snapshot.verified else frozenset())
