@@ -1,0 +1,6 @@
+"""A site in memory behind the same ports as a real one."""
+
+from changeover.simulation.clock import SimulatedClock
+from changeover.simulation.site import SimulatedSite
+
+__all__ = ["SimulatedClock", "SimulatedSite"]

@@ -1,0 +1,56 @@
+"""Sites and releases that tests are made from."""
+
+import msgspec
+
+from changeover.model.release import Batch, Migrations, Release, SqlMigration
+from changeover.model.site import Application, BalancerConfig, DatabaseConfig, HostConfig, Node, Site, Unit
+from changeover.simulation import SimulatedSite
+
+CAPABILITIES = (
+    "start",
+    "stop",
+    "running",
+    "health",
+    "version",
+    "release",
+    "switch",
+    "install",
+    "installed",
+    "remove",
+)
+
+EXPAND = SqlMigration("001_kind", "ALTER TABLE t ADD kind text", "c1", down="ALTER TABLE t DROP kind")
+CONTRACT = SqlMigration("002_legacy", "ALTER TABLE t DROP legacy", "c2")
+
+
+def a_site(nodes: int = 4) -> Site:
+    """A site with so many nodes, one balancer and one database."""
+    names = [f"app{number}" for number in range(1, nodes + 1)]
+    return Site(
+        name="identity",
+        hosts=tuple(HostConfig(name, "127.0.0.1") for name in ["lb1", "db1", *names]),
+        application=Application(
+            "notes",
+            tuple(Node(name, name, {"public": name}) for name in names),
+            {capability: Unit("app.service") for capability in CAPABILITIES},
+        ),
+        balancers=(BalancerConfig("public", "haproxy", "app", "lb1"),),
+        databases=(DatabaseConfig("main", "postgresql", "app", "app", "db1"),),
+    )
+
+
+def a_release(**changes: object) -> Release:
+    """From v1 to v2, one node at a time, with an expand and a contract migration."""
+    release = Release(
+        "v1",
+        "v2",
+        batches=(Batch(count=1),),
+        keep_serving=2,
+        migrations=(Migrations("main", (EXPAND,), (CONTRACT,), retry_wait=0.5),),
+    )
+    return msgspec.structs.replace(release, **changes)
+
+
+def a_simulated_site(nodes: int = 4) -> SimulatedSite:
+    """The same site in memory, all of it well and of version v1."""
+    return SimulatedSite(a_site(nodes), "v1")
