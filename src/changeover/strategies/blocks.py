@@ -27,7 +27,7 @@ def check_host(host: str, release: Release) -> Step:
     limits = release.limits
     params = {"path": "/", "disk_free": limits.disk_free, "clock_skew": limits.clock_skew}
     return Step(
-        id=f"{host}/check",
+        id=f"{host}/host-check",
         do=Operation("host.check", host, params),
         summary=f"see that {host} has room on its disk and the right time",
         undo_note="changes nothing",
@@ -52,7 +52,7 @@ def check_node(node: Node, version: str, step_id: str = "check") -> Step:
     )
 
 
-def check_pool(balancer: str, servers: Iterable[str], step_id: str = "check") -> Step:
+def check_pool(balancer: str, servers: Iterable[str], step_id: str = "pool-check") -> Step:
     """See that the servers are all in rotation."""
     names = list(servers)
     return Step(
@@ -70,7 +70,7 @@ def check_pool(balancer: str, servers: Iterable[str], step_id: str = "check") ->
 def check_database(database: str) -> Step:
     """See that the database can be worked with."""
     return Step(
-        id=f"{database}/check",
+        id=f"{database}/database-check",
         do=Operation("database.check", database),
         summary=f"see that {database} grants what is needed and holds no half-done migration",
         undo_note="changes nothing",

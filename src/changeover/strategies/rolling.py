@@ -168,7 +168,7 @@ def _verify(site: Site, release: Release) -> Stage:
         servers = [
             node.servers[balancer.name] for node in site.application.nodes if balancer.name in node.servers
         ]
-        steps.append(blocks.check_pool(balancer.name, servers, "verify"))
+        steps.append(blocks.check_pool(balancer.name, servers, "pool-verify"))
     return Stage(
         "verify", f"See every node well, of version {release.to_version}, and in rotation", tuple(steps)
     )
