@@ -115,6 +115,14 @@ def mend(host: str, name: Name = "lab") -> None:
         _say(f"{host} is well")
 
 
+@app.command()
+def reset(name: Name = "lab") -> None:
+    """Put a lab back to its first state: release, faults, empty database, pool."""
+    with _told():
+        operations.find(name).reset()
+        _say(f"lab {name} is as new")
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn errors into a line for the operator; SIGTERM cleans up as Ctrl-C does."""

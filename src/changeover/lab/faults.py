@@ -14,10 +14,12 @@ class Fault(StrEnum):
 
 FILLER = "/var/tmp/lab-filler"  # noqa: S108  # inside a host
 
-# Runs on the host. Takes all but a little at once, writes until the last block is gone, and makes sure of it.
+# Runs on the host. Blocks are allocated, not written: what is written late would leave some free. Ever smaller
+# pieces, until not one block is left for anybody.
 FILL = f"""
-free=$(df --output=avail -B1 / | tail -n 1)
-fallocate -l $((free - 4194304)) {FILLER} || true
-cat /dev/zero >>{FILLER} 2>/dev/null
-! echo full >>{FILLER} 2>/dev/null
+: >>{FILLER}
+for piece in 256M 16M 1M 64K 4K; do
+    while fallocate --offset "$(stat -c %s {FILLER})" --length $piece {FILLER} 2>/dev/null; do :; done
+done
+! echo full >/var/tmp/lab-probe 2>/dev/null
 """

@@ -26,6 +26,9 @@ class Lab(Protocol):
     def down(self) -> None:
         """End everything and forget the lab."""
 
+    def reset(self) -> None:
+        """Put every host back to its first state."""
+
     def window(self) -> Window:
         """Return a view into the lab's network."""
 

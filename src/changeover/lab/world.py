@@ -91,7 +91,7 @@ class World:
         cgroup.create()
         enter = ["nsenter", "--target", str(self._require_keeper()), "--mount", "--net", "--pid"]
         unshare = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "sh"]
-        arguments = [member.name, f"{member.address}/{PREFIX}", image, directory, self.directory.releases]
+        arguments = [member.name, f"{member.address}/{PREFIX}", hardware_address(member), image, directory, self.directory.releases]
         with (directory / "console.log").open("ab") as console:
             _spawn(
                 cgroup,
@@ -116,7 +116,7 @@ class World:
         """
         return _run(["nsenter", f"--net={self.network()}", *command])
 
-    def run_on(self, name: str, command: list[str], *, stdin: str = "") -> str:
+    def run_on(self, name: str, command: list[str], *, stdin: bytes = b"") -> str:
         """Run a command as root on a host, past its SSH, and return what it printed.
 
         Raises:
@@ -125,8 +125,8 @@ class World:
         pid = self.host_pid(name)
         if pid is None:
             raise LabError(f"{name} has no power", hint=f"`changeover lab mend {name}`")
-        # --root and --wd: paths are the host's.
-        enter = ["nsenter", "--target", str(pid), "--all", "--root", "--wd=/"]
+        # --root and --wdns: paths are the host's.
+        enter = ["nsenter", "--target", str(pid), "--all", "--root", "--wdns=/"]
         return _run([*enter, *command], stdin=stdin)
 
     def _require_keeper(self) -> int:
@@ -134,6 +134,11 @@ class World:
         if pid is None:
             raise LabError(f"lab {self.directory.name} is down", hint="`changeover lab up` starts it")
         return pid
+
+
+def hardware_address(member: Member) -> str:
+    """Return a host's MAC address: it stays the same over power cuts, as a network card's does."""
+    return ":".join(f"{byte:02x}" for byte in (2, 0, *map(int, member.address.split("."))))
 
 
 def make_disk(path: Path, size: int) -> None:
@@ -160,12 +165,12 @@ def _spawn(cgroup: Cgroup, command: list[str], *, stdout: int, stderr: int) -> N
     )
 
 
-def _run(command: list[str], *, stdin: str = "") -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+def _run(command: list[str], *, stdin: bytes = b"") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()
         raise LabError(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
 def _looped(disk: Path) -> bool:

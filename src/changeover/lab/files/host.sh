@@ -1,12 +1,12 @@
 # Boots one host: runs in the lab's namespaces, in namespaces of the host's own, and becomes systemd.
-# Arguments: name, address with prefix length, image, directory of the host, directory of the releases.
+# Arguments: name, address with prefix length, MAC address, image, directory of the host, directory of the releases.
 set -eu
-name=$1 address=$2 image=$3 dir=$4 releases=$5
+name=$1 address=$2 mac=$3 image=$4 dir=$5 releases=$6
 root=$dir/root
 
 hostname "$name"
 # /proc still shows the lab's PIDs, where 1 is the keeper; "netns 1" is resolved in our own PID namespace and is us.
-nsenter --net=/proc/1/ns/net ip link add "$name" master br0 type veth peer name eth0 netns 1
+nsenter --net=/proc/1/ns/net ip link add "$name" master br0 type veth peer name eth0 address "$mac" netns 1
 nsenter --net=/proc/1/ns/net ip link set "$name" up
 ip link set lo up
 ip address add "$address" dev eth0
