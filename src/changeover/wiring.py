@@ -1,0 +1,65 @@
+"""Makes the world of a site: resolves drivers by name and opens nothing before it is used."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from time import time
+from typing import Any
+
+
+from changeover.drivers.secrets import Secrets
+from changeover.errors import SpecError
+from changeover.model.release import Release
+from changeover.model.site import Site
+from changeover.ports import Balancer, Database, Host, World
+
+GROUP = "changeover.drivers"
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so long."""
+        await asyncio.sleep(seconds)
+
+
+def driver(port: str, name: str) -> Any:
+    """The factory registered as `port.name` in the entry point group; `SpecError` names those there are."""
+    registered = entry_points(group=GROUP)
+    wanted = f"{port}.{name}"
+    for entry in registered:
+        if entry.name == wanted:
+            return entry.load()
+    names = sorted(entry.name.partition(".")[2] for entry in registered if entry.name.startswith(f"{port}."))
+    nearest = get_close_matches(name, names, n=1)
+    raise SpecError(
+        f"no {port} driver is called {name!r}; there are {', '.join(names)}",
+        hint=f"did you mean {nearest[0]!r}?" if nearest else "install the package that brings it",
+    )
+
+
+@asynccontextmanager
+async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIterator[World]:
+    """Every port of the site; all connections are let go of at the end."""
+    hosts: dict[str, Host] = {}
+    databases: dict[str, Database] = {}
+    balancers: dict[str, Balancer] = {}
+    for host in site.hosts:
+        hosts[host.name] = driver("host", host.driver)(host, secrets=secrets, hosts=hosts)
+    for balancer in site.balancers:
+        balancers[balancer.name] = driver("balancer", balancer.driver)(balancer, secrets=secrets, hosts=hosts)
+    for database in site.databases:
+        databases[database.name] = driver("database", database.driver)(database, secrets=secrets, hosts=hosts)
+    application = driver("application", "bindings")(site, release, secrets=secrets, hosts=hosts, databases=databases)
+    try:
+        yield World(hosts, balancers, databases, application, SystemClock())
+    finally:
+        for port in (*balancers.values(), *databases.values(), *hosts.values()):
+            await port.close()

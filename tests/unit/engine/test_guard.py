@@ -1,0 +1,44 @@
+"""The interlocks as they are asked about a live site."""
+
+from changeover.engine.guard import Guard
+from changeover.model.plan import Facts, Plan
+from changeover.ports import AdminState
+from changeover.strategies.rolling import rolling
+from tests.sites import a_release, a_simulated_site, a_site
+
+
+def _plan() -> Plan:
+    return rolling(a_site(), a_release(keep_serving=3), Facts())
+
+
+async def test_a_drain_is_stopped_when_another_server_has_gone() -> None:
+    """The floor counts what the balancer reports at that very moment."""
+    site = a_simulated_site()
+    await site.clock.sleep(60)
+    guard = Guard(_plan(), site.world)
+    drain = next(step for step in _plan().steps() if step.id == "app1/drain")
+    assert await guard(drain) is None
+    await site.balancers["public"].set_state("app4", AdminState.MAINT)
+    verdict = await guard(drain)
+    assert verdict is not None
+    assert "left with 2 of 3" in verdict.evidence
+
+
+async def test_a_migration_is_stopped_without_its_verified_snapshot() -> None:
+    """Taken is not enough: it must have been restored."""
+    site = a_simulated_site()
+    guard = Guard(_plan(), site.world)
+    migrate = next(step for step in _plan().steps() if step.do.action == "database.migrate")
+    label = migrate.do.params["backup"]
+    assert await guard(migrate) is not None
+    await site.databases["main"].snapshot(label)
+    assert await guard(migrate) is not None
+    await site.databases["main"].verify_snapshot(label)
+    assert await guard(migrate) is None
+
+
+async def test_a_step_that_touches_no_interlock_is_free() -> None:
+    """Nothing is asked about a step that changes neither rotation nor schema."""
+    site = a_simulated_site()
+    stop = next(step for step in _plan().steps() if step.id == "app1/stop")
+    assert await Guard(_plan(), site.world)(stop) is None
