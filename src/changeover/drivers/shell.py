@@ -1,0 +1,167 @@
+"""Pure builders of what is sent to a host's shell, and of what goes into its standard input."""
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from changeover.errors import HostError
+
+INPUT_FOLLOWS = "changeover: input follows"
+"""Ends the part of standard input that may hold a sudo password; sudo reads it only if it wants one."""
+
+RIGHTS_GAINED = "changeover: rights gained"
+"""Written to standard error by the first line that runs with the new rights; what is before it is sudo's."""
+
+KILL_AFTER = 5
+"""Seconds between SIGTERM and SIGKILL when a command has outlived its time."""
+
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Sudo:
+    """Run as `user`. Without a password sudo must not ask for one."""
+
+    user: str
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A line for the login shell, and its standard input; with `open_ended` more input follows later."""
+
+    line: str
+    stdin: bytes = field(default=b"", repr=False)
+    sudo: Sudo | None = None
+    open_ended: bool = False
+
+
+def invocation(
+    line: str,
+    *,
+    timeout: float,
+    sudo: Sudo | None = None,
+    secrets: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    open_ended: bool = False,
+) -> Invocation:
+    """Build how a shell line is run by `/bin/sh`.
+
+    `secrets` become environment variables and `content` the line's standard input; both travel by standard
+    input, so one excludes the other. The host itself ends the line a second after `timeout` (coreutils'
+    `timeout`), so that nothing outlives a conductor that has given up or gone.
+
+    Raises:
+        HostError: the name of a secret cannot be that of an environment variable.
+    """
+    if secrets and (content is not None or open_ended):
+        raise ValueError("secrets and input of the line's own cannot be combined")
+    script = []
+    if sudo:
+        script.append(f"echo '{RIGHTS_GAINED}' >&2")
+    if sudo and sudo.password is not None:
+        script.append(f"while IFS= read -r line && [ \"$line\" != '{INPUT_FOLLOWS}' ]; do :; done")
+    if secrets:
+        script.append('eval "$(cat)"')
+    if content is None and not open_ended:
+        script.append("exec </dev/null")
+    shell = f"/bin/sh -c {shlex.quote(chr(10).join([*script, line]))}"
+    if not open_ended:
+        shell = f"timeout -k {KILL_AFTER} {math.ceil(timeout) + 1} {shell}"
+    return Invocation(
+        f"exec {_prefix(sudo)}{shell}", _stdin(sudo, exports(secrets or {}), content), sudo, open_ended
+    )
+
+
+def _prefix(sudo: Sudo | None) -> str:
+    if sudo is None:
+        return ""
+    how = "-n" if sudo.password is None else "-S -p ''"
+    return f"sudo {how} -u {shlex.quote(sudo.user)} -- "
+
+
+def _stdin(sudo: Sudo | None, exported: bytes, content: bytes | None) -> bytes:
+    password = b""
+    if sudo and sudo.password is not None:
+        password = f"{sudo.password}\n{INPUT_FOLLOWS}\n".encode()
+    return password + exported + (content or b"")
+
+
+def exports(variables: Mapping[str, str]) -> bytes:
+    """Shell text that exports the variables.
+
+    Raises:
+        HostError: a name or a value cannot be that of an environment variable.
+    """
+    for name, value in variables.items():
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise HostError(f"{name!r} cannot be the name of an environment variable")
+        if "\0" in value:
+            raise HostError(f"the value of the environment variable {name} holds a NUL character")
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
+
+
+def read_file(path: str) -> str:
+    """Print a file."""
+    return f"LC_ALL=C exec cat -- {shlex.quote(path)}"
+
+
+def write_file(path: str, *, size: int, mode: int) -> str:
+    """Replace a file by standard input, in one step, keeping its owner; symbolic links are followed.
+
+    Input that is not `size` bytes long, as when the connection is lost half-way, replaces nothing.
+    """
+    return "\n".join(
+        [
+            "set -e; umask 077",
+            f"path=$(readlink -vf -- {shlex.quote(path)})",
+            'new=$(mktemp -- "$path.XXXXXX")',
+            "trap 'rm -f -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM",
+            'cat > "$new"',
+            f'[ "$(wc -c < "$new")" -eq {size} ] || {{ echo "the input was cut short" >&2; exit 1; }}',
+            '[ ! -e "$path" ] || chown --reference="$path" -- "$new"',
+            f'chmod {mode:04o} -- "$new"',
+            'sync -- "$new"',
+            'mv -fT -- "$new" "$path"',
+            'sync -- "${path%/*}/"',
+        ]
+    )
+
+
+def set_link(path: str, target: str) -> str:
+    """Make a path a symbolic link to the target, replacing a link that is there in one step."""
+    new = shlex.quote(f"{path}.changeover-new")
+    return f"ln -sfn -- {shlex.quote(target)} {new} && mv -fT -- {new} {shlex.quote(path)}"
+
+
+def read_link(path: str) -> str:
+    """Print where a symbolic link leads."""
+    return f"readlink -vn -- {shlex.quote(path)}"
+
+
+def connect_unix(path: str) -> str:
+    """Join standard input and output to a unix socket, with socat or else with Python."""
+    python = (
+        "import os, socket, sys, threading\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+        "def send():\n"
+        "    while data := os.read(0, 65536):\n"
+        "        s.sendall(data)\n"
+        "    s.shutdown(socket.SHUT_WR)\n"
+        "threading.Thread(target=send, daemon=True).start()\n"
+        "while data := s.recv(65536):\n"
+        "    os.write(1, data)\n"
+    )
+    socat = f"exec socat - {shlex.quote('UNIX-CONNECT:' + _socat_quoted(path))}"
+    return (
+        f"if command -v socat >/dev/null; then {socat}; "
+        f"else exec python3 -c {shlex.quote(python)} {shlex.quote(path)}; fi"
+    )
+
+
+def _socat_quoted(path: str) -> str:
+    """Socat takes `:`, `,`, `!`, quotes and brackets in an address as its own unless a backslash precedes them."""
+    return re.sub(r"([:,!\"'\\()\[\]{}])", r"\\\1", path)
