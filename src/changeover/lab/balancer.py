@@ -10,6 +10,7 @@ def haproxy_config(
     *,
     socket: str,
     socket_access: str,
+    user: str | None,
     frontend: str,
     admin: str,
     stats: str,
@@ -21,18 +22,20 @@ def haproxy_config(
         apps: the nodes; a server has its node's name.
         socket: path of the runtime socket.
         socket_access: who may use it, as options of `bind`.
+        user: whom HAProxy becomes, by name, and its group; None stays who starts it.
         frontend: address and port that clients use.
         admin: address and port of the runtime API over TCP.
         stats: address and port of the statistics page.
         state_file: where admin states are read from at start; None forgets them at every reload.
     """
+    identity = f"    user {user}\n    group {user}\n" if user else ""
     state_global = f"    server-state-file {state_file}\n" if state_file else ""
     state_defaults = "    load-server-state-from-file global\n" if state_file else ""
     servers = "".join(f"    server {app.name} {app.address}:{APP_PORT} cookie {app.name}\n" for app in apps)
     return f"""\
 global
     maxconn 4096
-    stats socket {socket} {socket_access} level admin expose-fd listeners
+{identity}    stats socket {socket} {socket_access} level admin expose-fd listeners
     stats socket ipv4@{admin} level admin
     stats timeout 30s
 {state_global}

@@ -15,6 +15,9 @@ from changeover.lab import operations, ready
 from changeover.lab.directory import names
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
+from changeover.lab.forms import Choice, choose_form
+from changeover.lab.image import ensure_image
+from changeover.lab.install import find_binaries, install
 from changeover.lab.layout import DatabaseKind, Form, Layout
 
 app = typer.Typer(
@@ -34,17 +37,32 @@ def up(
     keep_balancer_state: Annotated[
         bool, typer.Option(help="Whether drain and maint outlive a reload of HAProxy.")
     ] = True,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Plain processes on the loopback; needs no root.")] = False,
     startup_seconds: Annotated[float, typer.Option(help="How long a node takes to start.")] = 2.0,
     session_idle_seconds: Annotated[float, typer.Option(help="When an idle session of a node ends.")] = 60.0,
 ) -> None:
     """Bring a lab up; returns when every service answers. Up already: completes what is missing."""
     with _told():
-        form = Form.HOSTS
+        choice = Choice(Form.EMBEDDED, "asked for") if embedded else choose_form()
+        _say(f"form: {choice.form} ({choice.reason})")
         layout = Layout(
-            name, nodes, release, database, form, keep_balancer_state, startup_seconds, session_idle_seconds
+            name, nodes, release, database, choice.form, keep_balancer_state, startup_seconds, session_idle_seconds
         )
         operations.up(layout, _say)
         _say(f"lab {name} is up: {nodes} nodes of {release}")
+
+
+@app.command(name="install")
+def install_(embedded: Annotated[bool, typer.Option("--embedded", help="For the embedded form.")] = False) -> None:
+    """Install what the lab needs from Debian and fill the cache, so that `up` takes seconds."""
+    with _told():
+        form = Form.EMBEDDED if embedded else choose_form().form
+        install(form, _say)
+        if form is Form.HOSTS:
+            _say(f"image: {ensure_image(_say)}")
+        else:
+            binaries = find_binaries(_say)
+            _say(f"programs: {binaries.haproxy}, {binaries.postgresql}")
 
 
 @app.command()

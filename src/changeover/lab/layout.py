@@ -1,5 +1,6 @@
 """What a lab consists of, as plain data: its hosts, their addresses and what each is for."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +10,6 @@ from pathlib import Path
 from changeover.lab.errors import LabError
 
 APP_PORT = 8000
-BALANCER_PORT = 80
 BALANCER_ADMIN_PORT = 9999
 BALANCER_STATS_PORT = 8404
 RELEASES = ("v1", "v2")
@@ -81,10 +81,25 @@ class Layout:
 
     def members(self) -> list[Member]:
         """Return the hosts: the balancer, the database host, then the nodes in order."""
-        net = "10.77.0" if self.form is Form.HOSTS else "127.0.77"
+        net = self._network()
         fixed = [Member("lb1", f"{net}.11", Role.BALANCER), Member("db1", f"{net}.12", Role.DATABASE)]
         nodes = [Member(f"app{i}", f"{net}.{20 + i}", Role.APP) for i in range(1, self.nodes + 1)]
         return fixed + nodes
+
+    def _network(self) -> str:
+        """Return the first three numbers of every address.
+
+        Labs of hosts have networks of their own; embedded ones share the loopback, so each takes a part of it.
+        """
+        if self.form is Form.HOSTS:
+            return "10.77.0"
+        mark = hashlib.sha256(self.name.encode()).digest()
+        return f"127.{64 + mark[0] % 64}.{mark[1]}"
+
+    @property
+    def balancer_port(self) -> int:
+        """The port clients use; the embedded lab may have no right to the usual one."""
+        return 80 if self.form is Form.HOSTS else 8080
 
     def member(self, name: str) -> Member:
         """Return the host of that name.

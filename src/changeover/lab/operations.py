@@ -5,9 +5,11 @@ from typing import Any, Protocol
 
 from changeover.lab.cluster import Cluster
 from changeover.lab.directory import Directory
+from changeover.lab.embedded import Embedded
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.inside import Window
+from changeover.lab.install import install
 from changeover.lab.layout import Form, Layout
 
 
@@ -71,6 +73,7 @@ def up(layout: Layout, say: Callable[[str], None] = lambda _: None) -> Lab:
     directory = Directory(layout.name)
     lab = _of_form(layout.name, layout.form)
     with directory.locked("bringing it up"):
+        install(layout.form, say)
         ours = not directory.exists()
         if not ours and directory.layout() != layout:
             raise LabError(f"lab {layout.name} is up with another layout", hint="take it down first, or use --name")
@@ -98,6 +101,4 @@ def down(name: str) -> bool:
 
 
 def _of_form(name: str, form: Form) -> Lab:
-    if form is Form.HOSTS:
-        return Cluster(name)
-    raise LabError("the embedded form is not here yet")
+    return Cluster(name) if form is Form.HOSTS else Embedded(name)

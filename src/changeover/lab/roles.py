@@ -9,7 +9,6 @@ from changeover.lab.directory import Directory
 from changeover.lab.layout import (
     APP_PORT,
     BALANCER_ADMIN_PORT,
-    BALANCER_PORT,
     BALANCER_STATS_PORT,
     DatabaseKind,
     Layout,
@@ -93,7 +92,8 @@ def _balancer(seed: Seed, member: Member, layout: Layout) -> None:
         layout.apps(),
         socket=ADMIN_SOCKET,
         socket_access="mode 660 group haproxy-admin",
-        frontend=f"*:{BALANCER_PORT}",
+        user="haproxy",
+        frontend=f"*:{layout.balancer_port}",
         admin=f"{member.address}:{BALANCER_ADMIN_PORT}",
         stats=f"*:{BALANCER_STATS_PORT}",
         state_file=STATE_FILE if layout.keep_balancer_state else None,
@@ -101,12 +101,13 @@ def _balancer(seed: Seed, member: Member, layout: Layout) -> None:
     seed.file("/etc/haproxy/haproxy.cfg", config)
     seed.file(STATE_FILE, "1\n", owner="haproxy")
     if layout.keep_balancer_state:
-        seed.file("/usr/local/sbin/haproxy-save-state", (_FILES / "haproxy-save-state").read_bytes(), mode=0o755)
+        seed.file("/usr/local/sbin/haproxy-save-state", (_FILES / "save_state.py").read_bytes(), mode=0o755)
+        save = f"/usr/local/sbin/haproxy-save-state {ADMIN_SOCKET} {STATE_FILE}"
         # An empty assignment clears Debian's list, so that the state is saved before the reload and not after.
         hooks = (
-            "[Service]\nExecReload=\nExecReload=/usr/local/sbin/haproxy-save-state\n"
+            f"[Service]\nExecReload=\nExecReload={save}\n"
             "ExecReload=/usr/sbin/haproxy -Ws -f $CONFIG -c -q $EXTRAOPTS\nExecReload=/bin/kill -USR2 $MAINPID\n"
-            "ExecStop=-/usr/local/sbin/haproxy-save-state\n"
+            f"ExecStop=-{save}\n"
         )
         seed.file("/etc/systemd/system/haproxy.service.d/state.conf", hooks)
     seed.enable("haproxy.service")

@@ -7,7 +7,6 @@ from changeover.lab.directory import Directory
 from changeover.lab.layout import (
     APP_PORT,
     BALANCER_ADMIN_PORT,
-    BALANCER_PORT,
     BALANCER_STATS_PORT,
     RELEASES,
     DatabaseKind,
@@ -70,7 +69,7 @@ def of_hosts(layout: Layout, directory: Directory) -> dict[str, Any]:
     site["balancer"] |= {
         "socket": ADMIN_SOCKET,
         "tcp": f"{balancer}:{BALANCER_ADMIN_PORT}",
-        "url": f"http://{balancer}:{BALANCER_PORT}",
+        "url": f"http://{balancer}:{layout.balancer_port}",
         "stats": f"http://{balancer}:{BALANCER_STATS_PORT}/stats",
     }
     site["application"] |= {
