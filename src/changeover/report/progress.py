@@ -1,0 +1,174 @@
+"""Where a run stands at this moment, as a document that fits a terminal."""
+
+from collections.abc import Iterator
+
+from changeover.engine.fold import RunStatus
+from changeover.model.plan import Stage, Step
+from changeover.model.states import SATISFIED, RunState, StepState
+from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
+from changeover.report.estimate import ENTER, LEAVE, Estimate
+from changeover.report.run import only_finalize_left
+from changeover.report.told import TONES, outcome
+from changeover.report.words import count, listed, seconds
+
+MARKS = {
+    StepState.PENDING: "·",
+    StepState.RUNNING: "▸",
+    StepState.WAITING: "?",
+    StepState.IN_DOUBT: "!",
+    StepState.DONE: "✓",
+    StepState.FAILED: "✗",
+    StepState.SKIPPED: "-",
+}
+_AT_WORK = (StepState.RUNNING, StepState.WAITING, StepState.IN_DOUBT, StepState.FAILED)
+
+
+def progress(status: RunStatus, times: Estimate, now: float, *, most: int = 12) -> Document:
+    """Every stage in a line, and the units of the stage at hand, at most `most` of them."""
+    stage = current(status)
+    sections = [Section("", (_stages(status, times, stage, now),))]
+    if stage is not None:
+        sections.append(Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most))))
+    sections += [Section("", notes) for notes in [tuple(_notes(status))] if notes]
+    state = outcome(status.state, finalize_left=only_finalize_left(status))
+    elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
+    return Document(
+        title=f"{status.plan.site.name}: {status.plan.release.from_version} → {status.plan.release.to_version}",
+        subtitle=" · ".join(
+            (f"run {status.run}", state, f"{elapsed} of about {seconds(times.lasts)}", *in_rotation(status))
+        ),
+        sections=tuple(sections),
+    )
+
+
+def current(status: RunStatus) -> Stage | None:
+    """The first stage that is not finished; None when all are."""
+    return next((stage for stage in status.plan.stages if _finished(status, stage) < len(stage.steps)), None)
+
+
+def in_rotation(status: RunStatus) -> Iterator[str]:
+    """How many servers each balancer sends new sessions to, as far as the run itself has moved them."""
+    out: set[str] = set()
+    for step in status.plan.steps():
+        state = status.steps[step.id].state
+        if step.do.action == LEAVE and state not in (StepState.PENDING, StepState.SKIPPED):
+            out.add(step.do.target)
+        elif step.do.action == ENTER and state is StepState.DONE:
+            out.discard(step.do.target)
+    for balancer in status.plan.site.balancers:
+        nodes = {node.name for node in status.plan.site.application.nodes if balancer.name in node.servers}
+        yield f"{len(nodes - out)} of {len(nodes)} in rotation at {balancer.name}"
+
+
+def _finished(status: RunStatus, stage: Stage) -> int:
+    return sum(status.steps[step.id].state in SATISFIED for step in stage.steps)
+
+
+def _stages(status: RunStatus, times: Estimate, at: Stage | None, now: float) -> Table:
+    columns = (
+        Column("", whole=True),
+        Column("stage", whole=True),
+        Column("steps", right=True, whole=True),
+        Column("took", right=True, whole=True),
+        Column("estimate", right=True, whole=True),
+    )
+    return Table(
+        columns, tuple(_stage(status, stage, times, stage is at, now) for stage in status.plan.stages)
+    )
+
+
+def _stage(status: RunStatus, stage: Stage, times: Estimate, at_hand: bool, now: float) -> tuple[Text, ...]:
+    finished = _finished(status, stage)
+    whole = finished == len(stage.steps)
+    state = _worst(status, stage) if at_hand else StepState.DONE if whole else StepState.PENDING
+    tone = TONES[state]
+    begun = [at.since for step in stage.steps if (at := status.steps[step.id]).since]
+    until = [at.last.at for step in stage.steps if (at := status.steps[step.id]).last]
+    took = ""
+    if begun and (whole or at_hand):
+        took = seconds(max(0.0, (max(until) if whole else now) - min(begun)))
+    return cells(
+        Text(MARKS[state], tone),
+        Text(stage.name, tone),
+        f"{finished}/{len(stage.steps)}",
+        took,
+        Text(seconds(times.stages[stage.name].lasts), Tone.QUIET),
+    )
+
+
+def _worst(status: RunStatus, stage: Stage) -> StepState:
+    states = {status.steps[step.id].state for step in stage.steps}
+    order = (StepState.FAILED, StepState.IN_DOUBT, StepState.RUNNING, StepState.WAITING)
+    return next((state for state in order if state in states), StepState.PENDING)
+
+
+def _units(status: RunStatus, stage: Stage, now: float, most: int) -> Iterator[Table | Text]:
+    units: dict[str, list[Step]] = {}
+    for step in stage.steps:
+        units.setdefault(step.unit or step.do.target, []).append(step)
+    # Those at work first, so that what does not fit is what has nothing to say.
+    order = sorted(
+        units, key=lambda unit: not any(status.steps[step.id].state in _AT_WORK for step in units[unit])
+    )
+    rows = tuple(_unit(status, unit, units[unit], now) for unit in order[:most])
+    yield Table((Column("", whole=True), Column(""), Column("")), rows)
+    if len(order) > most:
+        yield Text(f"and {count(len(order) - most, 'more')}", Tone.QUIET)
+
+
+def _unit(status: RunStatus, unit: str, steps: list[Step], now: float) -> tuple[Text, ...]:
+    verbs = "  ".join(
+        f"{step.id.removeprefix(f'{unit}/')} {MARKS[status.steps[step.id].state]}" for step in steps
+    )
+    at_work = [step for step in steps if status.steps[step.id].state in _AT_WORK]
+    if at_work:
+        return cells(Text(unit, Tone.STRONG), verbs, _doing(status, at_work[0], now))
+    left = [step for step in steps if status.steps[step.id].state is StepState.PENDING]
+    return cells(unit, verbs, Text(_waits(status, left[0]) if left else "", Tone.QUIET))
+
+
+def _doing(status: RunStatus, step: Step, now: float) -> Text:
+    at = status.steps[step.id]
+    verb = step.id.rpartition("/")[2]
+    if at.state is not StepState.RUNNING:
+        return Text(
+            f"{verb} {'waits for approval' if at.state is StepState.WAITING else at.state}", TONES[at.state]
+        )
+    attempt = f", attempt {at.attempt}" if at.attempt > 1 else ""
+    return Text(f"{verb} {seconds(max(0.0, now - at.started_at))} of about {seconds(step.estimate)}{attempt}")
+
+
+def _waits(status: RunStatus, step: Step) -> str:
+    needs = [need for need in step.needs if status.steps[need].state not in SATISFIED]
+    if needs:
+        return f"waits for {listed(needs, 2)}"
+    if status.state is not RunState.RUNNING:
+        return ""
+    return f"waits for room: {', '.join(step.limits)}" if step.limits else ""
+
+
+def _notes(status: RunStatus) -> Iterator[Text]:
+    """What a person should read, and what to type then."""
+    for id_ in status.steps_in(StepState.FAILED, StepState.IN_DOUBT):
+        at = status.steps[id_]
+        hint = f" ({at.last.hint})" if at.last and at.last.hint else ""
+        yield Text(f"{id_} {at.state}: {at.evidence}{hint}", Tone.BAD)
+    if status.state in (RunState.STOPPED, RunState.PAUSED, RunState.ABORTED) and status.reason:
+        yield Text(f"{status.state}: {status.reason}", Tone.DOUBT)
+    yield from (Text(f"next: {words}", Tone.STRONG) for words in advice(status))
+
+
+def advice(status: RunStatus) -> Iterator[str]:
+    """The commands that move the run on from where it rests."""
+    failed = status.steps_in(StepState.FAILED)
+    if status.ended or (status.state is RunState.RUNNING and not failed):
+        return
+    if only_finalize_left(status):
+        yield "`changeover finalize` gives up the way back, when you are content"
+        return
+    for id_ in failed[:3]:
+        yield f"mend it, then `changeover retry {id_}`; or `changeover skip {id_} --reason …`"
+    for id_ in status.steps_in(StepState.WAITING)[:3]:
+        yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
+    if status.state is RunState.PAUSED:
+        yield "`changeover resume` goes on"
