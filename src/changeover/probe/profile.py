@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from changeover.probe import template
 
@@ -15,10 +15,17 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int | str) else value
 
 
+def _rooted(path: str) -> str:
+    if path and (not path.startswith("/") or not path.isprintable() or set(" #") & set(path)):
+        msg = "expected a path that begins with '/', without spaces or '#'"
+        raise ValueError(msg)
+    return path
+
+
 Status = Annotated[int, Field(ge=100, le=599)]
 Statuses = Annotated[tuple[Status, ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Path = Annotated[str, Field(pattern=r"^(/[^\s#]*)?$")]
+Path = Annotated[str, AfterValidator(_rooted)]
 
 
 class _Part(BaseModel):

@@ -79,29 +79,30 @@ class ScriptedSite:
 
     async def proper(self, asked: Asked) -> Told:
         """The answer of a site in good health."""
+        told = Told(404)
         match asked.method, asked.path:
             case "POST", "/login":
                 name = f"s{asked.number}"
                 self.sessions.add(name)
-                return Told(headers={"Set-Cookie": f"sid={name}; Path=/", "X-Token": f"token-{name}"})
+                told = Told(headers={"Set-Cookie": f"sid={name}; Path=/", "X-Token": f"token-{name}"})
             case "POST", "/logout":
                 known = asked.cookie in self.sessions
                 self.sessions.discard(asked.cookie)
-                return Told(200 if known else 401)
+                told = Told(200 if known else 401)
             case "GET", "/session":
                 known = asked.cookie in self.sessions
-                return Told(200, json.dumps({"id": asked.cookie}).encode()) if known else Told(401)
+                told = Told(200, json.dumps({"id": asked.cookie}).encode()) if known else Told(401)
             case "POST", "/notes":
                 self.notes.add(json.loads(asked.body)["id"])
-                return Told(201)
+                told = Told(201)
             case "POST", "/notes/exists":
                 missing = [key for key in json.loads(asked.body)["ids"] if key not in self.notes]
-                return Told(200, json.dumps({"missing": missing}).encode())
+                told = Told(200, json.dumps({"missing": missing}).encode())
             case "GET", path if path.startswith("/notes/"):
-                return Told(200 if path.removeprefix("/notes/") in self.notes else 404)
+                told = Told(200 if path.removeprefix("/notes/") in self.notes else 404)
             case "GET", "/":
-                return Told(200, b"welcome")
-        return Told(404)
+                told = Told(200, b"welcome")
+        return told
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection's requests, one after the other, until the client goes."""
@@ -142,7 +143,7 @@ class JumpClock:
     async def sleep_until(self, moment: float) -> None:
         """Let others run, wait until all is idle, and jump."""
         await asyncio.sleep(0)
-        while not self.idle():
+        while not self.idle():  # noqa: ASYNC110 -- what it waits for is the event loop's other work, which needs no event
             await asyncio.sleep(0)
         self.time = max(self.time, moment)
 
