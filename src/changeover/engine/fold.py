@@ -62,6 +62,8 @@ class RunStatus:
         self.owner: Owner | None = None
         self.seq = 0
         self.steps = {step.id: StepStatus() for step in plan.steps()}
+        self._unit = {step.id: step.unit for step in plan.steps() if step.unit}
+        self._set_aside: set[str] = set()
         self.counts: Counter[StepState] = Counter({StepState.PENDING: len(self.steps)})
 
     @property
@@ -82,6 +84,10 @@ class RunStatus:
     def steps_in(self, *states: StepState) -> list[str]:
         """The steps in these states, in the order of the plan."""
         return [step for step, status in self.steps.items() if status.state in states]
+
+    def is_set_aside(self, unit: str) -> bool:
+        """Whether that unit was set aside within the failure budget."""
+        return unit in self._set_aside
 
     def apply(self, event: Event) -> None:
         """Take in the next event; `JournalError` if it cannot follow what was before."""
@@ -125,10 +131,14 @@ class RunStatus:
             step.attempt = event.attempt
             step.started_at = event.at
             step.since = step.since or event.at
-        elif before is StepState.RUNNING and state in (StepState.PENDING, StepState.FAILED):
+        elif before is StepState.RUNNING and event.error:
             step.failures += 1
         elif state is StepState.PENDING and event.actor:
             step.failures, step.since = 0, 0.0
+        if state is StepState.SKIPPED and event.actor == FAILURE_BUDGET:
+            self._set_aside.add(self._unit[event.step])
+        elif step.set_aside:
+            self._set_aside.discard(self._unit[event.step])
         step.state = state
         step.last = event
         self.counts[before] -= 1

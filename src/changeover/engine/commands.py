@@ -1,0 +1,191 @@
+"""What a person tells a run, and what comes of it: a pure decision over where the run stands."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from changeover.engine.budgets import breach
+from changeover.engine.events import CommandTaken, Event, RunChanged, StepChanged, Verb
+from changeover.engine.fold import RunStatus
+from changeover.errors import RefusedError
+from changeover.model.plan import Step
+from changeover.model.states import RunState, StepState
+
+S, R = StepState, RunState
+
+OF_A_STEP = frozenset({Verb.RETRY, Verb.SKIP, Verb.APPROVE, Verb.REFUSE})
+WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command as it was sent. `accept_skipped` opens the finalize gate although steps were skipped."""
+
+    id: int
+    verb: Verb
+    actor: str
+    step: str = ""
+    reason: str = ""
+    accept_skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to record for a command, and the answer to the one who sent it. Refused: only that it was."""
+
+    events: list[Event]
+    answer: str
+    refused: bool = field(default=False)
+
+
+def decide(command: Command, status: RunStatus) -> Decision:
+    """Obey the command or refuse it; never an error."""
+    try:
+        consequences, answer = _obey(command, status)
+    except RefusedError as error:
+        why = f"{error.message}; {error.hint}" if error.hint else error.message
+        return Decision([_taken(command, refused=why)], why, refused=True)
+    return Decision([_taken(command), *consequences], answer)
+
+
+def nearest_step(name: str, steps: Iterable[Step]) -> Step:
+    """The step of that name; `RefusedError` with the nearest name if there is none."""
+    names = []
+    for step in steps:
+        if step.id == name:
+            return step
+        names.append(step.id)
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "`changeover status` lists them"
+    raise RefusedError(f"the plan has no step {name!r}", hint=hint)
+
+
+def follow_up(command: Command, decision: Decision, status: RunStatus) -> list[Event]:
+    """What else to record once the events of a decision are in the status: a run that rested goes on."""
+    rested = status.state in (R.WAITING, R.STOPPED) and not status.aborting
+    if decision.refused or command.verb not in OF_A_STEP or not rested or breach(status):
+        return []
+    return [RunChanged(state=R.RUNNING, actor=command.actor, reason=f"{command.verb} {command.step}")]
+
+
+def _taken(command: Command, refused: str = "") -> CommandTaken:
+    return CommandTaken(
+        command=command.id,
+        verb=command.verb,
+        actor=command.actor,
+        step=command.step,
+        reason=command.reason,
+        refused=refused,
+    )
+
+
+def _obey(command: Command, status: RunStatus) -> tuple[list[Event], str]:
+    if status.ended:
+        raise RefusedError(f"the run has ended: {status.state}")
+    if status.aborting:
+        raise RefusedError("the run is being aborted; what is in flight finishes first")
+    if command.verb in WITH_A_REASON and not command.reason.strip():
+        raise RefusedError(f"{command.verb} needs a reason")
+    if command.verb in OF_A_STEP:
+        return _obey_for_step(command, status, nearest_step(command.step, status.plan.steps()))
+    match command.verb:
+        case Verb.PAUSE:
+            if status.state is R.PAUSED:
+                raise RefusedError("the run is paused already")
+            return [RunChanged(state=R.PAUSED, actor=command.actor, reason=command.reason)], "paused"
+        case Verb.CONTINUE:
+            return _continue(command, status)
+    if status.in_flight:
+        return [], "it ends as soon as what is in flight has finished"
+    return [aborted(command.reason, command.actor)], "aborted; the site stays where it is"
+
+
+def aborted(reason: str, actor: str = "") -> RunChanged:
+    """The end of a run that a person aborted."""
+    return RunChanged(state=R.ABORTED, actor=actor, reason=reason)
+
+
+def _continue(command: Command, status: RunStatus) -> tuple[list[Event], str]:
+    if status.state not in (R.PAUSED, R.STOPPED):
+        raise RefusedError(f"the run is {status.state}, there is nothing to continue")
+    if status.state is R.STOPPED and (why := breach(status)):
+        raise RefusedError(f"{why}; retry or skip first")
+    return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
+
+
+def _obey_for_step(command: Command, status: RunStatus, step: Step) -> tuple[list[Event], str]:
+    match command.verb:
+        case Verb.RETRY:
+            return _retry(command, status, step)
+        case Verb.SKIP:
+            _may_skip(command, status, step)
+            return [_changed(command, step.id, S.SKIPPED)], f"{step.id} is skipped"
+        case Verb.APPROVE:
+            _needs_waiting(step, status)
+            _finalize_gate(command, status, step)
+            return [_changed(command, step.id, S.DONE)], f"{step.id} is approved"
+    _needs_waiting(step, status)
+    return [_changed(command, step.id, S.FAILED)], f"{step.id} is refused; the run stops"
+
+
+def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event], str]:
+    at = status.steps[step.id]
+    if at.state is S.PENDING and status.state is R.STOPPED and not breach(status):
+        # An interlock stopped the run before this step began: to do it again is to go on.
+        return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
+    if at.state not in (S.FAILED, S.SKIPPED):
+        raise RefusedError(f"{step.id} is {at.state}; only what failed or was skipped can be retried")
+    names = [step.id]
+    if at.set_aside:
+        names = [
+            it.id for it in status.plan.steps() if it.unit == step.unit and status.steps[it.id].set_aside
+        ]
+    return [_changed(command, name, S.PENDING) for name in names], f"to be done again: {', '.join(names)}"
+
+
+def _may_skip(command: Command, status: RunStatus, step: Step) -> None:
+    state = status.steps[step.id].state
+    if state not in (S.PENDING, S.WAITING, S.FAILED):
+        raise RefusedError(f"{step.id} is {state}; it cannot be skipped now")
+    _finalize_gate(command, status, step)
+
+
+def _needs_waiting(step: Step, status: RunStatus) -> None:
+    state = status.steps[step.id].state
+    if not step.person:
+        raise RefusedError(f"{step.id} is no gate for a person")
+    if state is not S.WAITING:
+        raise RefusedError(f"{step.id} is {state}; it is not waiting for a person")
+
+
+def _finalize_gate(command: Command, status: RunStatus, step: Step) -> None:
+    """Neither approval nor a skip opens the finalize gate while something before it is not addressed."""
+    before = list(_before_finalize(status, step))
+    unfinished = [it.id for it in before if status.steps[it.id].state not in (S.DONE, S.SKIPPED)]
+    if unfinished:
+        raise RefusedError(f"not finished yet: {_listed(unfinished)}")
+    skipped = [it.id for it in before if status.steps[it.id].state is S.SKIPPED]
+    if skipped and not command.accept_skipped:
+        raise RefusedError(
+            f"finalizing gives up the way back, and these were skipped: {_listed(skipped)}; "
+            "retry them, or approve with --accept-skipped and a reason"
+        )
+    if skipped and not command.reason.strip():
+        raise RefusedError("to accept skipped steps needs a reason")
+
+
+def _before_finalize(status: RunStatus, step: Step) -> Iterator[Step]:
+    """What comes before the finalize stage that this step is a gate of; nothing if it is no such gate."""
+    stages = status.plan.stages
+    for place, stage in enumerate(stages):
+        if stage.finalize and step.person and step in stage.steps:
+            yield from (it for earlier in stages[:place] for it in earlier.steps)
+
+
+def _changed(command: Command, step: str, state: StepState) -> StepChanged:
+    return StepChanged(step=step, state=state, actor=command.actor, reason=command.reason)
+
+
+def _listed(names: list[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

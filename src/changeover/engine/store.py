@@ -1,0 +1,189 @@
+"""The database under the journal: one connection in one thread, SQLite or PostgreSQL."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine
+
+from changeover.engine import tables
+from changeover.errors import JournalError
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 10
+"""How long a statement may wait: for SQLite's write lock, or for PostgreSQL to answer."""
+
+IDLE_SECONDS = 5
+"""PostgreSQL ends a transaction that stands idle so long: a conductor frozen inside one must not hold its
+locks against the conductor that takes over."""
+
+FORMAT = 1
+"""Of the tables, kept in `user_version` where the journal is an SQLite file."""
+
+_CREATE_LOCK = 0x6368616E67656F76
+"""An advisory lock: `CREATE TABLE IF NOT EXISTS` by two sessions at once fails on PostgreSQL."""
+
+
+class Store:
+    """Runs transactions, one after another, in a thread of its own, so that none blocks the event loop.
+
+    `where` is a path (or `:memory:`) for SQLite, or a `postgresql://` URL. The connection is made at first
+    use, and tables that are missing are created then. Every failure of the database is a `JournalError`.
+    """
+
+    def __init__(self, where: str | os.PathLike[str]) -> None:
+        self.url = _url(os.fspath(where))
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._connection: Connection | None = None
+        self._writing = False
+
+    def __str__(self) -> str:
+        """Where it is, without the password."""
+        return self.url.database or "" if self.sqlite else self.url.render_as_string(hide_password=True)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns from within one transaction that changes nothing."""
+        return await self._submit(work, writing=False)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns; all it did is durable then, or nothing of it if anything was raised."""
+        return await self._submit(work, writing=True)
+
+    async def close(self) -> None:
+        """Let go of the database; closing twice is fine."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, _close, connection)
+        self._thread.shutdown(wait=False)
+
+    def now(self) -> sa.ColumnElement[float]:
+        """The time by the database's own clock."""
+        if self.sqlite:
+            return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
+        return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Double())
+
+    async def _submit(self, work: Callable[[Connection], T], *, writing: bool) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._transaction, work, writing
+        )
+
+    def _transaction(self, work: Callable[[Connection], T], writing: bool) -> T:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._writing = writing
+            with self._connection.begin():
+                return work(self._connection)
+        except sa.exc.SQLAlchemyError as error:
+            raise self._explained(error) from error
+        except OSError as error:
+            raise JournalError(
+                f"the journal at {self}: {error}", hint="choose another place with --journal"
+            ) from error
+
+    def _connect(self) -> Connection:
+        engine = self._sqlite() if self.sqlite else self._postgresql()
+        connection = engine.connect()
+        if self.sqlite:
+            # To look for each table whenever a journal is opened would cost start-up time.
+            self._writing = _format(connection) == 0
+        if not self.sqlite or self._writing:
+            with connection.begin():
+                if not self.sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+                tables.metadata.create_all(connection)
+                if self.sqlite:
+                    connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+        return connection
+
+    def _sqlite(self) -> Engine:
+        database = self.url.database
+        if database and database != ":memory:":
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(
+            self.url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+        )
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # the driver must not begin transactions of its own accord
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A transaction that reads first and writes later may be refused in the middle; IMMEDIATE waits.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writing else "BEGIN")
+
+        return engine
+
+    def _postgresql(self) -> Engine:
+        engine = sa.create_engine(
+            self.url.set(drivername="postgresql+psycopg"),
+            connect_args={"connect_timeout": BUSY_SECONDS, "tcp_user_timeout": BUSY_SECONDS * 1000},
+        )
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET statement_timeout = '{BUSY_SECONDS}s'")
+                cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+                cursor.execute("SHOW synchronous_commit")
+                if cursor.fetchone()[0] == "off":
+                    cursor.execute("SET synchronous_commit = on")
+            connection.commit()
+
+        return engine
+
+    def _explained(self, error: sa.exc.SQLAlchemyError) -> JournalError:
+        said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
+        if "disk is full" in said or "No space left" in said:
+            hint = "make room on its disk, then `changeover resume`"
+        elif "database is locked" in said:
+            hint = "another process holds the journal for writing; let it finish, then `changeover resume`"
+        elif self.sqlite:
+            hint = "look at the file, its directory and its disk, then `changeover resume`"
+        else:
+            hint = "look at the PostgreSQL server of the journal, then `changeover resume`"
+        return JournalError(f"the journal at {self} failed: {said}", hint=hint)
+
+
+def _url(where: str) -> URL:
+    if "://" in where:
+        try:
+            url = sa.make_url(where)
+        except sa.exc.ArgumentError as error:
+            raise JournalError(
+                "the journal's URL cannot be read", hint="postgresql://user@host/database"
+            ) from error
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise JournalError(
+                f"a journal cannot be kept in {url.get_backend_name()}",
+                hint="give a file, or a postgresql:// URL",
+            )
+        return url
+    return URL.create("sqlite", database=where)
+
+
+def _format(connection: Connection) -> int:
+    """The format of an SQLite journal, 0 if it is new; `JournalError` if we do not know it."""
+    with connection.begin():
+        found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if found not in (0, FORMAT):
+        raise JournalError(
+            f"the journal has format {found}, this version of Changeover writes {FORMAT}",
+            hint="use the version of Changeover that wrote it",
+        )
+    return found
+
+
+def _close(connection: Connection) -> None:
+    connection.close()
+    connection.engine.dispose()
