@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 from time import time
 from typing import Any
 
-
 from changeover.drivers.secrets import Secrets
 from changeover.errors import SpecError
 from changeover.model.release import Release
@@ -57,7 +56,9 @@ async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIte
         balancers[balancer.name] = driver("balancer", balancer.driver)(balancer, secrets=secrets, hosts=hosts)
     for database in site.databases:
         databases[database.name] = driver("database", database.driver)(database, secrets=secrets, hosts=hosts)
-    application = driver("application", "bindings")(site, release, secrets=secrets, hosts=hosts, databases=databases)
+    application = driver("application", "bindings")(
+        site, release, secrets=secrets, hosts=hosts, databases=databases
+    )
     try:
         yield World(hosts, balancers, databases, application, SystemClock())
     finally:

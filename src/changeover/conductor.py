@@ -1,0 +1,182 @@
+"""The facade: check, plan, run, resume, command. Everything that a terminal or a browser can ask for."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self
+
+from changeover.actions import ACTIONS
+from changeover.checks import site as live
+from changeover.drivers.secrets import Secrets
+from changeover.engine.events import Event, Verb
+from changeover.engine.fold import RunStatus
+from changeover.engine.guard import Guard
+from changeover.engine.journal import CommandRecord, Journal
+from changeover.engine.owner import Owner
+from changeover.engine.runner import Runner
+from changeover.errors import RefusedError, StaleError
+from changeover.model.plan import Facts, Plan
+from changeover.model.release import Release
+from changeover.model.site import Site
+from changeover.model.values import Verdict
+from changeover.spec import Spec, load
+from changeover.strategies import STRATEGIES
+from changeover.wiring import open_world
+
+OnStop = Literal["wait", "return"]
+Observer = Callable[[Event], None]
+
+ANSWER_POLL = 0.1
+
+
+class Attached:
+    """A journal and the runs in it. It needs no file: one that is broken keeps nobody from their run."""
+
+    def __init__(self, journal: Journal, site: str | None = None) -> None:
+        self.journal = journal
+        self._site = site
+        self._secrets = Secrets()
+
+    async def resume(
+        self, run: str | None = None, *, on_stop: OnStop, observer: Observer | None = None
+    ) -> RunStatus:
+        """Take over a run whose conductor has gone: the one that holds the site, unless another is named."""
+        run = run or await self.active()
+        return await self._conduct(run, await self.journal.plan(run), on_stop, observer)
+
+    async def send(
+        self,
+        verb: Verb,
+        *,
+        actor: str,
+        step: str = "",
+        reason: str = "",
+        run: str | None = None,
+        accept_skipped: bool = False,
+    ) -> CommandRecord:
+        """Tell the run. Answered at once by its conductor; kept for the next one if it has none now."""
+        run = run or await self.active()
+        number = await self.journal.command(
+            run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped
+        )
+        while not (record := await self.journal.command_outcome(number)).outcome:
+            if not (await self.journal.run(run)).conducted:
+                break
+            await asyncio.sleep(ANSWER_POLL)
+        return record
+
+    async def active(self) -> str:
+        """The run that holds the site; `RefusedError` if there is none."""
+        active = [record.run for record in await self.journal.runs(self._site) if record.ended_at is None]
+        if len(active) == 1:
+            return active[0]
+        if active:
+            raise RefusedError(f"several runs are under way: {', '.join(active)}", hint="name one of them")
+        raise RefusedError(
+            f"no run holds {self._site or 'any site'}", hint="`changeover runs` lists those that ended"
+        )
+
+    async def _conduct(self, run: str, plan: Plan, on_stop: OnStop, observer: Observer | None) -> RunStatus:
+        async with open_world(plan.site, plan.release, self._secrets) as world:
+            runner = Runner(
+                self.journal,
+                run,
+                world,
+                ACTIONS,
+                guard=Guard(plan, world),
+                on_stop=on_stop,
+                redact=self._secrets.redact,
+                observer=observer,
+            )
+            return await runner.run()
+
+
+class Conductor(Attached):
+    """One site, one journal. Connections to the site are opened for each call and closed after it."""
+
+    def __init__(self, spec: Spec, journal: str = "") -> None:
+        super().__init__(Journal.open(journal or spec.journal), spec.site.name)
+        self.spec = spec
+
+    @classmethod
+    def from_file(cls, path: Path, *, journal: str = "") -> Self:
+        """Read the operator's file; `SpecError` with everything that is wrong with it."""
+        return cls(load(path), journal)
+
+    async def check(self) -> list[Verdict]:
+        """A verdict on everything that the upgrade relies on; changes nothing."""
+        site, release = self.spec.site, self.spec.release
+        async with open_world(site, release, self._secrets) as world:
+            return await live.check(site, release, world)
+
+    async def plan(self) -> Plan:
+        """What would be done, made from the file and from what the live site shows now; changes nothing.
+
+        `SpecError` for an upgrade that cannot be planned, a `PortError` where the site cannot be seen.
+        """
+        site, release = self.spec.site, self.spec.release
+        facts = await self._facts(site, release)
+        return STRATEGIES[release.strategy](site, release, facts)
+
+    async def differences(self, plan: Plan) -> list[str]:
+        """How the live site differs from the facts that the plan was made from, a sentence each."""
+        return _differences(plan.facts, await self._facts(plan.site, plan.release))
+
+    async def run(
+        self, plan: Plan, *, actor: str, reason: str, on_stop: OnStop, observer: Observer | None = None
+    ) -> RunStatus:
+        """Execute exactly that plan, to its end or until only a person can move it on.
+
+        `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
+        """
+        if plan.site.name != self.spec.site.name:
+            raise RefusedError(
+                f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",
+                hint="give the file of that site with --file",
+            )
+        differs = await self.differences(plan)
+        if differs:
+            raise StaleError(
+                f"the site has changed since the plan was made: {'; '.join(differs)}",
+                hint="make a new plan, compare it with `changeover plan --diff`, and run that one",
+            )
+        run = await self.journal.create_run(plan, actor=actor, reason=reason, owner=Owner.current())
+        return await self._conduct(run, plan, on_stop, observer)
+
+    async def _facts(self, site: Site, release: Release) -> Facts:
+        async with open_world(site, release, self._secrets) as world:
+            return await live.facts(site, world)
+
+
+def _differences(planned: Facts, seen: Facts) -> list[str]:
+    """In the terms of the site: which node, which server, which database."""
+    said: list[str] = []
+    for node in sorted(planned.versions.keys() | seen.versions.keys()):
+        said += _differ(f"{node} runs", planned.versions.get(node), seen.versions.get(node))
+    for pool in sorted(planned.pools.keys() | seen.pools.keys()):
+        before, now = planned.pools.get(pool, {}), seen.pools.get(pool, {})
+        for server in sorted(before.keys() | now.keys()):
+            said += _differ(f"{server} in {pool} is", before.get(server), now.get(server))
+    for database in sorted(planned.schemas.keys() | seen.schemas.keys()):
+        before_ledger, ledger = planned.schemas.get(database, ()), seen.schemas.get(database, ())
+        said += [
+            f"{database}: migration {name} has been applied since"
+            for name in ledger
+            if name not in before_ledger
+        ]
+        said += [
+            f"{database}: migration {name} is no longer applied"
+            for name in before_ledger
+            if name not in ledger
+        ]
+    for database in sorted(planned.servers.keys() | seen.servers.keys()):
+        said += _differ(
+            f"the server of {database} is", planned.servers.get(database), seen.servers.get(database)
+        )
+    return said
+
+
+def _differ(what: str, planned: str | None, seen: str | None) -> list[str]:
+    return (
+        [] if planned == seen else [f"{what} {seen or 'unknown'}, the plan says {planned or 'nothing of it'}"]
+    )
