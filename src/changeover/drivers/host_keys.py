@@ -9,6 +9,15 @@ from changeover.model.site import HostConfig
 
 DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
 
+KINDS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
 
 class Witness(asyncssh.SSHClient):
     """Remembers the key that a host has shown and that is not among the known ones; trusts none."""
@@ -39,6 +48,25 @@ def load(path: Path) -> asyncssh.SSHKnownHosts:
         return asyncssh.import_known_hosts("")
     except (OSError, ValueError) as error:
         raise HostError(f"cannot read the known host keys in {path}: {error}") from None
+
+
+def algorithms(known: asyncssh.SSHKnownHosts, address: str, port: int) -> list[str] | None:
+    """What to ask a host to show: keys of the kinds that the file has for it, else any.
+
+    A host has keys of several kinds, and shows one of those asked for. Asked only for known kinds, one that was
+    installed anew with other kinds would hang up instead of showing its key. None leaves it to asyncssh, which
+    puts certificates first.
+    """
+    keys, authorities, *_ = known.match(address, "", port)
+    if authorities:
+        return None
+    had = [name for key in keys for name in _signatures(key)]
+    return [*dict.fromkeys([*had, *KINDS])]
+
+
+def _signatures(key: asyncssh.SSHKey) -> tuple[str, ...]:
+    algorithm = key.get_algorithm()
+    return ("rsa-sha2-512", "rsa-sha2-256") if algorithm == "ssh-rsa" else (algorithm,)
 
 
 def mismatch(

@@ -69,7 +69,7 @@ class LocalHost(PosixHost):
                 hint="add the user to the socket's group, or set `become`",
             ) from None
         except OSError as error:
-            raise HostError(f"{self.name}: cannot connect to {path}: {error.strerror or error}") from None
+            raise HostError(f"{self.name}: cannot connect to {path}: {_words(error)}") from None
         return SocketStream(f"{self.name}: {path}", reader, writer)
 
     async def connect_tcp(self, address: str, port: int) -> Stream:
@@ -77,9 +77,7 @@ class LocalHost(PosixHost):
         try:
             reader, writer = await asyncio.open_connection(address, port, limit=LIMIT)
         except OSError as error:
-            raise HostError(
-                f"{self.name}: cannot connect to {address}:{port}: {error.strerror or error}"
-            ) from None
+            raise HostError(f"{self.name}: cannot connect to {address}:{port}: {_words(error)}") from None
         return SocketStream(f"{self.name}: {address}:{port}", reader, writer)
 
     @asynccontextmanager
@@ -109,5 +107,9 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin:
-        process.stdin.close()
+            await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way to let go of the pipes
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -217,6 +217,7 @@ class SshHost(PosixHost):
         ssh = self._ssh
         path = host_keys.known_hosts_path(ssh.known_hosts)
         known = host_keys.load(path) if ssh.check_host_key else None
+        kinds = host_keys.algorithms(known, self._config.address, ssh.port) if known else None
         witness = host_keys.Witness()
         where = f"{self.name} ({self._config.address}:{ssh.port})"
         async with AsyncExitStack() as stack:
@@ -230,6 +231,7 @@ class SshHost(PosixHost):
                         username=self.user,
                         tunnel=tunnel,
                         known_hosts=known,
+                        server_host_key_algs=kinds or (),
                         config=None,
                         keepalive_interval=KEEPALIVE_INTERVAL,
                         keepalive_count_max=KEEPALIVE_COUNT,
