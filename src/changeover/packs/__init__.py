@@ -1,0 +1,1 @@
+"""Shipped bindings, one YAML file per product."""

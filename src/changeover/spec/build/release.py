@@ -1,0 +1,160 @@
+"""The release: batches, gates, limits and migrations, held against the site they are for."""
+
+from collections.abc import Mapping, Sequence
+
+from changeover.model.release import (
+    Batch,
+    Budgets,
+    CommandMigration,
+    Gate,
+    Limits,
+    Migrations,
+    Release,
+    SqlMigration,
+)
+from changeover.model.site import Site
+from changeover.spec.located import Text
+from changeover.spec.migrations import SqlFiles
+from changeover.spec.problems import Problems
+from changeover.spec.sections import upgrade as written
+
+TIMEOUTS = (
+    "install",
+    "snapshot",
+    "verify_snapshot",
+    "migrate",
+    "stop",
+    "switch",
+    "start",
+    "health",
+    "version",
+    "enter",
+)
+_ESCALATIONS = {"ask": "stop", "wait": "wait", "cut": "cut"}
+
+
+def build_release(
+    upgrade: written.Upgrade,
+    site: Site | None,
+    needed: Mapping[str, Sequence[str]],
+    files: SqlFiles,
+    problems: Problems,
+) -> Release:
+    """The model's release. Without a site only what the release says by itself is looked at."""
+    if upgrade.from_version == upgrade.to_version:
+        problems.add(upgrade.where("to"), "this is the version to upgrade from")
+    if upgrade.strategy not in needed:
+        problems.unknown(upgrade.strategy.place, "there is no such strategy", upgrade.strategy, needed)
+    for name in upgrade.timeouts:
+        if name not in TIMEOUTS:
+            problems.unknown(name.place, "there is no such timeout", name, TIMEOUTS)
+    if site:
+        _check_floor(upgrade, len(site.application.nodes), problems)
+        _check_gates(upgrade, len(site.application.nodes), problems)
+    limits, budget = upgrade.limits, upgrade.failure_budget
+    return Release(
+        from_version=str(upgrade.from_version),
+        to_version=str(upgrade.to_version),
+        strategy=str(upgrade.strategy),
+        batches=tuple(upgrade.batches),
+        keep_serving=upgrade.keep_serving,
+        gates=tuple(
+            Gate(after=str(gate.after), approve=gate.approve, hold=gate.hold or gate.wait or 0.0)
+            for gate in upgrade.gates
+        ),
+        budgets=Budgets(batch=budget.batch, total=budget.total, consecutive=budget.consecutive),
+        limits=Limits(
+            install=limits.install,
+            timeouts={str(name): seconds for name, seconds in upgrade.timeouts.items()},
+            drain=limits.drain,
+            drain_escalation=_ESCALATIONS[limits.drain_escalation],
+            quiet=limits.quiet,
+            disk_free=limits.disk_free,
+            clock_skew=limits.clock_skew,
+        ),
+        migrations=tuple(
+            _migrations(name, section, site, files, problems) for name, section in upgrade.migrations.items()
+        ),
+        variables={str(name): str(value) for name, value in upgrade.variables.items()},
+    )
+
+
+def sizes(batches: Sequence[Batch], total: int) -> list[int]:
+    """How many nodes each batch takes: the declared sizes in turn, the last one repeated until none is left."""
+    found: list[int] = []
+    while (left := total - sum(found)) > 0:
+        found.append(min(left, batches[min(len(found), len(batches) - 1)].of(total)))
+    return found
+
+
+def _check_floor(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
+    if upgrade.keep_serving >= total > 0:
+        what = f"with {total} nodes at most {total - 1} can keep serving while one is upgraded"
+        problems.add(upgrade.where("keep_serving"), what)
+        return
+    for number, size in enumerate(sizes(upgrade.batches, total), start=1):
+        if total - size < upgrade.keep_serving:
+            what = f"batch {number} takes {size} of {total} nodes, and keep_serving is {upgrade.keep_serving}"
+            problems.add(upgrade.where("batches"), what)
+
+
+def _check_gates(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
+    gated = any(gate.after == "canary" for gate in upgrade.gates)
+    first = "canary" if gated or len(upgrade.batches) > 1 else "batch-1"
+    count = len(sizes(upgrade.batches, total))
+    stages = [first, *(f"batch-{number}" for number in range(2, count + 1)), "verify"]
+    for gate in upgrade.gates:
+        if total and gate.after not in stages:
+            problems.unknown(gate.after.place, "no such stage can have a gate", gate.after, stages)
+
+
+def _migrations(
+    name: Text, section: written.Migrations, site: Site | None, files: SqlFiles, problems: Problems
+) -> Migrations:
+    if site and name not in (known := [database.name for database in site.databases]):
+        problems.unknown(name.place, f"there is no database {name}", name, known)
+    taken: set[str] = set()
+    return Migrations(
+        database=str(name),
+        expand=_phase(section.expand, site, files, taken, problems),
+        contract=_phase(section.contract, site, files, taken, problems),
+        lock_timeout=section.lock_timeout,
+        attempts=section.attempts,
+        retry_wait=section.retry_wait,
+    )
+
+
+def _phase(
+    entries: Sequence[Text | written.CommandMigration],
+    site: Site | None,
+    files: SqlFiles,
+    taken: set[str],
+    problems: Problems,
+) -> tuple[SqlMigration | CommandMigration, ...]:
+    found: list[SqlMigration | CommandMigration] = []
+    for entry in entries:
+        new = files.read(entry) if isinstance(entry, Text) else [_command(entry, site, problems)]
+        for migration in new:
+            if migration.name in taken:
+                problems.add(entry.place, f"another migration of this database is named {migration.name}")
+            taken.add(migration.name)
+        found += new
+    return tuple(found)
+
+
+def _command(entry: written.CommandMigration, site: Site | None, problems: Problems) -> CommandMigration:
+    nodes = [node.name for node in site.application.nodes] if site else []
+    if site:
+        bound = site.application.capabilities
+        for capability in (entry.run, entry.observe, entry.undo):
+            if capability is not None and capability not in bound:
+                problems.unknown(capability.place, f"{capability} has no binding", capability, bound)
+        if entry.node is not None and entry.node not in nodes:
+            problems.unknown(entry.node.place, f"there is no node {entry.node}", entry.node, nodes)
+    return CommandMigration(
+        name=str(entry.name or entry.run),
+        run=str(entry.run),
+        observe=str(entry.observe),
+        node=str(entry.node or next(iter(nodes), "")),
+        undo=str(entry.undo or ""),
+    )

@@ -1,0 +1,72 @@
+"""Balancers and databases."""
+
+from collections.abc import Mapping
+
+from changeover.model.site import BalancerConfig, DatabaseConfig
+from changeover.model.values import Json
+from changeover.spec.build.fleet import Fleet
+from changeover.spec.build.hosts import secret
+from changeover.spec.located import Text, plain
+from changeover.spec.paths import Paths
+from changeover.spec.problems import Problems
+from changeover.spec.sections import services as written
+
+SNAPSHOT_DIR = "/var/lib/changeover/snapshots"
+
+
+def build_balancers(
+    balancers: Mapping[Text, written.Balancer], fleet: Fleet, problems: Problems
+) -> tuple[BalancerConfig, ...]:
+    """The model's balancers."""
+    return tuple(
+        _haproxy(str(name), choice.haproxy, fleet, problems)
+        for name, choice in balancers.items()
+        if choice.haproxy
+    )
+
+
+def build_databases(
+    databases: Mapping[Text, written.DatabaseChoice], fleet: Fleet, paths: Paths, problems: Problems
+) -> tuple[DatabaseConfig, ...]:
+    """The model's databases."""
+    built = []
+    for name, choice in databases.items():
+        for driver in choice.names():
+            section: written.Database | None = getattr(choice, driver)
+            if section:
+                built.append(_database(str(name), driver, section, fleet, paths=paths, problems=problems))
+    return tuple(built)
+
+
+def _haproxy(name: str, section: written.Haproxy, fleet: Fleet, problems: Problems) -> BalancerConfig:
+    if section.host is not None:
+        fleet.host(section.host, problems)
+    options: dict[str, Json] = {}
+    if section.socket is not None:
+        options["socket"] = str(section.socket)
+    if section.address is not None:
+        options["address"] = str(section.address)
+    if section.become:
+        options["become"] = True
+    return BalancerConfig(
+        name=name, driver="haproxy", pool=str(section.backend), host=str(section.host or ""), options=options
+    )
+
+
+def _database(
+    name: str, driver: str, section: written.Database, fleet: Fleet, *, paths: Paths, problems: Problems
+) -> DatabaseConfig:
+    return DatabaseConfig(
+        name=name,
+        driver=driver,
+        database=str(section.name),
+        user=str(section.user),
+        host=fleet.host(section.host, problems),
+        address=str(section.address or ""),
+        port=section.port or 0,
+        password=secret(section.password, paths),
+        admin_database=str(section.admin_database or ""),
+        snapshot_dir=str(section.snapshot_dir or SNAPSHOT_DIR),
+        tunnel=section.tunnel,
+        options=plain(section.options) if section.options is not None else {},
+    )

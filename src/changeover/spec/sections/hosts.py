@@ -1,0 +1,107 @@
+# ruff: noqa: RUF012  # pydantic copies defaults
+"""Hosts: where they are, and how they are reached."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from changeover.spec.located import Map, Text
+from changeover.spec.sections.base import (
+    Duration,
+    Name,
+    Port,
+    SecretRef,
+    Section,
+    one_or_many,
+)
+
+Texts = Annotated[list[Text], BeforeValidator(one_or_many)]
+
+
+class Key(Section):
+    """The file of a private key."""
+
+    SHORT: ClassVar[str] = "file"
+
+    file: Text
+
+
+class Ssh(Section):
+    """How hosts are reached by SSH; what is not given comes from the next wider section."""
+
+    user: Text | None = None
+    port: Port | None = None
+    key: Key | None = None
+    passphrase: SecretRef | None = None
+    password: SecretRef | None = None
+    known_hosts: Text | None = None
+    check_host_key: bool | None = None
+    jump: Text | None = None
+    connect_timeout: Duration | None = None
+
+
+class Become(Section):
+    """How a command gains the rights it needs."""
+
+    SHORT: ClassVar[str] = "method"
+
+    method: Literal["sudo", "none"] = "sudo"
+    user: Name | None = None
+    password: SecretRef | None = None
+
+
+class Host(Section):
+    """One host, or as many as its name's range stands for."""
+
+    SHORT: ClassVar[str] = "address"
+
+    address: Text
+    driver: Literal["ssh", "local"] = "ssh"
+    ssh: Ssh | None = None
+    become: Become | None = None
+
+
+class Ansible(Section):
+    """Ansible inventories to take hosts and groups from."""
+
+    inventory: Texts
+    groups: Texts | None = None
+    limit: Text | None = None
+
+    @classmethod
+    def long_form(cls, value: object) -> object:
+        """A path, or a list of them, stands for the inventories."""
+        if isinstance(value, Map):
+            return value
+        listed = one_or_many(value)
+        place = getattr(listed, "place", None)
+        return Map(place, {Text("inventory", place): listed}) if place else value
+
+
+class Hosts(Section):
+    """Every host of the site, by name; the key `ansible` adds those of inventories."""
+
+    REST: ClassVar[str] = "named"
+
+    ansible: Ansible | None = None
+    named: dict[Text, Host] = {}
+
+
+class Group(Section):
+    """Hosts under one name, and what they have in common."""
+
+    hosts: Texts
+    ssh: Ssh | None = None
+    become: Become | None = None
+
+    @classmethod
+    def long_form(cls, value: object) -> object:
+        """A pattern, or a list of them, stands for the hosts."""
+        if isinstance(value, Map):
+            return value
+        listed = one_or_many(value)
+        place = getattr(listed, "place", None)
+        return Map(place, {Text("hosts", place): listed}) if place else value
+
+
+Groups = dict[Name, Group]

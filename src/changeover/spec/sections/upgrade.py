@@ -1,0 +1,130 @@
+# ruff: noqa: RUF012  # pydantic copies defaults
+"""The upgrade: from which release to which, how fast, and what holds it."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from changeover.model.release import Batch
+from changeover.spec.located import Text
+from changeover.spec.sections.base import (
+    AS_MAP,
+    AS_TEXT,
+    FORM,
+    Count,
+    Duration,
+    Identifier,
+    Name,
+    Positive,
+    Section,
+    Size,
+    Variables,
+    checked,
+    matching,
+    one_or_many,
+)
+
+_version = checked(
+    matching(re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:-]{0,99}", re.ASCII), "a version"),
+    {"type": ["string", "number"]},
+)
+Version = Annotated[Text, _version[0], _version[1]]
+
+_BATCH = re.compile(r"(\d{1,4})(%?)", re.ASCII)
+
+
+def _batch(value: object) -> Batch:
+    found = _BATCH.fullmatch(value) if isinstance(value, Text) else None
+    if not found:
+        raise PydanticCustomError(
+            "batch", "expected a number of nodes such as 2, or a percentage such as 50%"
+        )
+    number = int(found[1])
+    if not number or (found[2] and number > 100):  # noqa: PLR2004  # per cent
+        raise PydanticCustomError("batch", "expected at least one node, and at most 100%")
+    return Batch(percent=number) if found[2] else Batch(count=number)
+
+
+Batches = Annotated[
+    list[Annotated[Any, BeforeValidator(_batch), WithJsonSchema({"type": ["integer", "string"]})]],
+    Field(min_length=1),
+    BeforeValidator(one_or_many),
+]
+
+
+class Gate(Section):
+    """What must be so after a stage before the next begins."""
+
+    after: Text
+    hold: Duration | None = None
+    wait: Duration | None = None
+    approve: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.hold is not None and self.wait is not None:
+            raise PydanticCustomError("gate", "wait and hold mean the same; give one of them")
+        if self.hold is None and self.wait is None and not self.approve:
+            raise PydanticCustomError("gate", "this gate waits for nothing: give wait, approve, or both")
+        return self
+
+
+class FailureBudget(Section):
+    """How many nodes may fail before the run stops."""
+
+    batch: Count = 0
+    total: Count = 0
+    consecutive: Count = 0
+
+
+class Limits(Section):
+    """How much at once, for how long, and what must be free."""
+
+    install: Positive = 16
+    drain: Duration = 300.0
+    drain_escalation: Literal["wait", "ask", "cut"] = "ask"
+    quiet: Duration = 1.0
+    disk_free: Size = 256 * 1024 * 1024
+    clock_skew: Duration = 5.0
+
+
+class CommandMigration(Section):
+    """A migration that the application performs itself, by its capabilities."""
+
+    name: Name | None = None
+    run: Identifier
+    observe: Identifier
+    node: Text | None = None
+    undo: Identifier | None = None
+
+
+Migration = Annotated[Annotated[Text, AS_TEXT] | Annotated[CommandMigration, AS_MAP], FORM]
+MigrationList = Annotated[list[Migration], BeforeValidator(one_or_many)]
+
+
+class Migrations(Section):
+    """The changes to one database."""
+
+    expand: MigrationList = []
+    contract: MigrationList = []
+    lock_timeout: Annotated[Duration, Field(gt=0)] = 2.0
+    attempts: Positive = 30
+    retry_wait: Duration = 1.0
+
+
+class Upgrade(Section):
+    """The upgrade that is wanted."""
+
+    from_version: Version = Field(alias="from")
+    to_version: Version = Field(alias="to")
+    strategy: Text = Text("rolling")
+    batches: Batches = [Batch(count=1)]
+    keep_serving: Count = 1
+    gates: Annotated[list[Gate], BeforeValidator(one_or_many)] = []
+    failure_budget: FailureBudget = FailureBudget()
+    limits: Limits = Limits()
+    timeouts: dict[Identifier, Annotated[Duration, Field(gt=0)]] = {}
+    migrations: dict[Name, Migrations] = {}
+    variables: Variables = {}

@@ -1,0 +1,58 @@
+"""The names that have a meaning of their own: capabilities, and what each strategy needs."""
+
+from collections.abc import Mapping
+
+CAPABILITIES = (
+    "install",
+    "installed",
+    "switch",
+    "release",
+    "start",
+    "stop",
+    "running",
+    "health",
+    "version",
+    "sessions",
+    "remove",
+    "reload",
+    "flush",
+    "read_only",
+    "expand",
+    "expanded",
+    "migrate",
+    "migrated",
+    "contract",
+    "contracted",
+    "register",
+    "point_at",
+)
+"""Those that strategies know. Others are allowed, and may be named by a migration."""
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "rolling": ("install", "installed", "switch", "release", "start", "stop", "running", "health", "version"),
+}
+"""What each strategy asks of the application."""
+
+EXAMPLES: Mapping[str, str] = {
+    "start": "{systemd: app.service}",
+    "stop": "{systemd: app.service}",
+    "running": "{systemd: app.service}",
+    "health": '{http: "http://{host}:8000/health"}',
+    "version": '{http: "http://{host}:8000/version", json: version}',
+}
+"""How a capability is typically bound, for messages; a shell line is the rule."""
+
+PLACEHOLDERS = frozenset({"node", "host", "address", "release"})
+"""What a template knows besides the variables."""
+
+
+def near_miss(name: str, known: str) -> bool:
+    """Whether the two differ by one letter: left out, added, exchanged, or swapped with its neighbour."""
+    if name == known or abs(len(name) - len(known)) > 1:
+        return False
+    short, long = sorted((name, known), key=len)
+    start = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[start:] == long[start + 1 :]
+    swapped = short[start : start + 2][::-1] == long[start : start + 2]
+    return short[start + 1 :] == long[start + 1 :] or (swapped and short[start + 2 :] == long[start + 2 :])
