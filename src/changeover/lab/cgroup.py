@@ -82,7 +82,9 @@ class Cgroup:
             return
         (self.path / "cgroup.kill").write_text("1")
         wait_until(
-            lambda: "populated 0" in (self.path / "cgroup.events").read_text(), 10, f"the end of {self.path.name}"
+            lambda: "populated 0" in (self.path / "cgroup.events").read_text(),
+            10,
+            f"the end of {self.path.name}",
         )
         for path in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
             path.rmdir()

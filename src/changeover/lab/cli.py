@@ -21,15 +21,20 @@ from changeover.lab.install import find_binaries, install
 from changeover.lab.layout import DatabaseKind, Form, Layout
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="A cluster of small hosts on this machine, to try upgrades on."
+    no_args_is_help=True,
+    add_completion=False,
+    help="A cluster of small hosts on this machine, to try upgrades on.",
 )
 
-Name = Annotated[str, typer.Option("--name", envvar="CHANGEOVER_LAB", help="Which lab; several may be up at once.")]
+Name = Annotated[
+    str, typer.Option("--name", envvar="CHANGEOVER_LAB", help="Which lab; several may be up at once.")
+]
 Passed = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 @app.command()
 def up(
+    *,
     name: Name = "lab",
     nodes: Annotated[int, typer.Option(help="How many nodes the application has.")] = 4,
     release: Annotated[str, typer.Option(help="Which release they run.")] = "v1",
@@ -37,7 +42,9 @@ def up(
     keep_balancer_state: Annotated[
         bool, typer.Option(help="Whether drain and maint outlive a reload of HAProxy.")
     ] = True,
-    embedded: Annotated[bool, typer.Option("--embedded", help="Plain processes on the loopback; needs no root.")] = False,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Plain processes on the loopback; needs no root.")
+    ] = False,
     startup_seconds: Annotated[float, typer.Option(help="How long a node takes to start.")] = 2.0,
     session_idle_seconds: Annotated[float, typer.Option(help="When an idle session of a node ends.")] = 60.0,
 ) -> None:
@@ -46,14 +53,23 @@ def up(
         choice = Choice(Form.EMBEDDED, "asked for") if embedded else choose_form()
         _say(f"form: {choice.form} ({choice.reason})")
         layout = Layout(
-            name, nodes, release, database, choice.form, keep_balancer_state, startup_seconds, session_idle_seconds
+            name,
+            nodes,
+            release,
+            database,
+            choice.form,
+            keep_balancer_state,
+            startup_seconds,
+            session_idle_seconds,
         )
         operations.up(layout, _say)
         _say(f"lab {name} is up: {nodes} nodes of {release}")
 
 
 @app.command(name="install")
-def install_(embedded: Annotated[bool, typer.Option("--embedded", help="For the embedded form.")] = False) -> None:
+def install_(
+    embedded: Annotated[bool, typer.Option("--embedded", help="For the embedded form.")] = False,
+) -> None:
     """Install what the lab needs from Debian and fill the cache, so that `up` takes seconds."""
     with _told():
         form = Form.EMBEDDED if embedded else choose_form().form
@@ -111,7 +127,7 @@ def ssh(context: typer.Context, host: str, name: Name = "lab") -> None:
 
 @app.command(name="exec", context_settings=Passed)
 def execute(context: typer.Context, name: Name = "lab") -> None:
-    """Run a command of this machine in the lab's network, with CHANGEOVER_LAB set to the lab's name."""
+    """Run a command of this machine in the lab's network; CHANGEOVER_LAB and CHANGEOVER_LAB_DIRECTORY say which lab."""
     with _told():
         command = operations.find(name).enter_command(context.args)
     raise typer.Exit(_run(command, name))
@@ -161,12 +177,11 @@ def _run(command: list[str], name: str) -> int:
     """Run in the foreground with our terminal; the command alone hears Ctrl-C."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        environment = {**os.environ, "CHANGEOVER_LAB": name}
-        # The child gets back the handling that we set aside for ourselves.
-        child = subprocess.Popen(
-            command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-        )
-        return child.wait()
+        # env gives the child back the handling that we set aside for ourselves.
+        command = ["env", "--default-signal=INT", *command]
+        directory = str(operations.find(name).directory.path)
+        environment = {**os.environ, "CHANGEOVER_LAB": name, "CHANGEOVER_LAB_DIRECTORY": directory}
+        return subprocess.run(command, env=environment, check=False).returncode
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -17,6 +17,7 @@ from changeover.lab.releases import write_all
 from changeover.lab.roles import database_access, seed_for
 from changeover.lab.world import DEFAULT_DISK_BYTES, DISK_BYTES, World, make_disk
 
+
 class Cluster:
     """The hosts of one lab, and what befalls them. Needs root."""
 
@@ -41,7 +42,7 @@ class Cluster:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda member: self._prepare(member, layout), layout.members()))
         self._write_known_hosts(layout)
-        self.directory.write_credentials(database_access(layout, self.directory, layout.member("db1").address) or {})
+        self.directory.write_credentials(database_access(layout, self.directory))
         self.world.open()
         for member in layout.members():
             if self.world.host_pid(member.name) is None:
@@ -104,10 +105,10 @@ class Cluster:
     def host_command(self, name: str, command: list[str]) -> list[str]:
         """Return the command that opens SSH to a host as *deploy*."""
         directory = self.directory
-        options = [f"UserKnownHostsFile={directory.known_hosts}", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
-        flags = [part for option in options for part in ("-o", option)]
+        trust = ["-o", f"UserKnownHostsFile={directory.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+        identity = ["-o", "IdentitiesOnly=yes", "-i", str(directory.key)]
         target = f"deploy@{self.layout.member(name).address}"
-        return self.enter_command(["ssh", "-F", "none", "-i", str(directory.key), *flags, target, *command])
+        return self.enter_command(["ssh", "-F", "none", *trust, *identity, target, *command])
 
     def enter_command(self, command: list[str]) -> list[str]:
         """Return `command` as one that runs in the lab's network."""

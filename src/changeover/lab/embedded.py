@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Embedded:
         binaries = find_binaries(say)
         self.directory.create(layout)
         write_all(self.directory.releases)
-        self.directory.write_credentials(database_access(layout, self.directory, layout.member("db1").address) or {})
+        self.directory.write_credentials(database_access(layout, self.directory))
         for member in layout.members():
             self._prepare(member, layout, binaries)
         self._start_all(layout)
@@ -62,6 +63,7 @@ class Embedded:
         services = [Service(path) for path in self.directory.hosts.glob("*")]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(Service.end, services))
+        self._free_shared_memory()
         self.directory.remove()
 
     def wait_ready(self, *only: str) -> None:
@@ -74,6 +76,8 @@ class Embedded:
         layout, binaries = self.layout, find_binaries()
         for member in layout.members():
             Service(self.directory.host(member.name)).end()
+        self._free_shared_memory()
+        for member in layout.members():
             shutil.rmtree(self.directory.host(member.name))
             self._prepare(member, layout, binaries)
         self._start_all(layout)
@@ -138,6 +142,13 @@ class Embedded:
         shell = ["sh", "-c", " ".join(command)] if command else [os.environ.get("SHELL", "sh")]
         return ["env", f"--chdir={self.directory.host(name)}", *shell]
 
+    def _free_shared_memory(self) -> None:
+        """Remove the System V segment of a PostgreSQL that was killed; line 7 of postmaster.pid has its key and id."""
+        with suppress(FileNotFoundError):
+            lines = (self.directory.host("db1") / "data" / "postmaster.pid").read_text().splitlines()
+            if len(lines) > 6:  # noqa: PLR2004
+                subprocess.run(["ipcrm", "--shmem-id", lines[6].split()[1]], capture_output=True, check=False)
+
     def _start_all(self, layout: Layout) -> None:
         for member in layout.members():
             if member.role is Role.DATABASE and layout.database is DatabaseKind.NONE:
@@ -195,8 +206,14 @@ class Embedded:
         if os.geteuid() == 0:
             shutil.chown(data, "nobody", "nogroup")
             shutil.chown(password, "nobody")
-        initdb = [str(binaries.postgresql / "initdb"), "--pgdata", str(data), "--username=postgres", "--encoding=UTF8"]
-        options = ["--locale=C.UTF-8", "--auth=scram-sha-256", "--pwfile", str(password), "--no-sync"]
+        initdb = [str(binaries.postgresql / "initdb"), "--pgdata", str(data), "--pwfile", str(password)]
+        options = [
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--auth=scram-sha-256",
+            "--no-sync",
+        ]
         _checked([*as_database_user(), *initdb, *options], binaries.environment)
         settings = {
             "listen_addresses": member.address,
@@ -208,7 +225,11 @@ class Embedded:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         command = [*as_database_user(), str(binaries.postgresql / "postgres"), "-D", str(data)]
         # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
-        self._service(host, command, environment=binaries.environment, stop_signal="INT")
+        # PostgreSQL takes a process of that number for itself, a zombie too; our lock knows better.
+        before_start = "rm -f data/postmaster.pid"
+        self._service(
+            host, command, environment=binaries.environment, stop_signal="INT", before_start=before_start
+        )
         write_private(host / "psql", str(binaries.postgresql / "psql"))
 
     def _set_up_database(self, member: Member, layout: Layout) -> None:
@@ -218,7 +239,8 @@ class Embedded:
             return
         with self.window() as window:
             ready.wait_ready(layout, window, alive=lambda _: True, only=[member.name])
-        sql = setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, self.directory.database_password.read_text())
+        password = self.directory.database_password.read_text()
+        sql = setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, password)
         where = ["-h", member.address, "-p", str(layout.database.port), "-U", "postgres", "-d", "postgres"]
         psql = [(host / "psql").read_text(), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
         secret = {"PGPASSWORD": self.directory.sudo_password.read_text()}
@@ -234,8 +256,9 @@ class Embedded:
         (host / "current").unlink(missing_ok=True)
         (host / "current").symlink_to(f"releases/{layout.release}")
         (host / "faults").mkdir(exist_ok=True)
-        database = database_access(layout, self.directory, layout.member("db1").address)
-        write_private(host / "config.json", application_config(member, layout, database, str(host / "faults")))
+        database = database_access(layout, self.directory)
+        config = application_config(member, layout, database, str(host / "faults"))
+        write_private(host / "config.json", config)
         self._service(host, [sys.executable, "current/app.py", "config.json"])
 
     @staticmethod
@@ -245,11 +268,15 @@ class Embedded:
         *,
         environment: dict[str, str] | None = None,
         stop_signal: str = "TERM",
+        before_start: str = "true",
         before_reload: list[str] | None = None,
     ) -> None:
-        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items())
+        exports = "".join(
+            f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()
+        )
         (host / "service.env").write_text(
             f"{exports}COMMAND={shlex.quote(shlex.join(command))}\nSTOP_SIGNAL={stop_signal}\nSTOP_SECONDS=15\n"
+            f"BEFORE_START={shlex.quote(before_start)}\n"
             f"BEFORE_RELOAD={shlex.quote(shlex.join(before_reload or ['true']))}\n"
         )
 
@@ -267,8 +294,10 @@ def as_database_user() -> list[str]:
 
 
 def _checked(command: list[str], environment: dict[str, str], *, stdin: str = "") -> None:
+    whole = {**os.environ, **environment}
     done = subprocess.run(
-        command, env={**os.environ, **environment}, input=stdin, capture_output=True, text=True, check=False, cwd="/"
+        command, env=whole, input=stdin, capture_output=True, text=True, check=False, cwd="/"
     )
     if done.returncode:
-        raise LabError(f"`{command[0]} …` ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
+        said = (done.stderr or done.stdout).strip()
+        raise LabError(f"`{command[0]} …` ended with {done.returncode}: {said}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def build_command(target: Path, hook: Path) -> list[str]:
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
-        f"--customize-hook=sh {hook} \"$1\"",
+        f'--customize-hook=sh {shlex.quote(str(hook))} "$1"',
         SUITE,
         str(target),
     ]
@@ -130,8 +131,9 @@ def _build(image: Path) -> None:
     hook.write_text(CUSTOMIZE)
     # mmdebstrap reads HOME and TMPDIR; the locale must exist in the image as well as here.
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    command = build_command(partial, hook)
     done = subprocess.run(
-        build_command(partial, hook), env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
         _remove(partial)

@@ -6,6 +6,7 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 CLONE_NEWNET = 0x40000000
 
@@ -34,7 +35,7 @@ class Window:
         initializer = (lambda: enter_network(namespace)) if namespace else None
         self._threads = ThreadPoolExecutor(1, initializer=initializer)
 
-    def __enter__(self) -> "Window":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,11 +29,10 @@ NEEDED = {
 
 # The embedded form's programs, with the libraries that a small Debian lacks; downloaded and unpacked, not installed.
 BINARIES = {
-    "haproxy": ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0"),
+    "haproxy": "haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 libpcre2-8-0",
     "postgres": (
-        *("postgresql-15", "postgresql-client-15", "libpq5", "libxml2", "libicu72", "libxslt1.1", "libldap-2.5-0"),
-        *("libsasl2-2", "liblz4-1", "libzstd1", "libgssapi-krb5-2", "libkrb5-3", "libkrb5support0", "libk5crypto3"),
-        *("libcom-err2", "libkeyutils1"),
+        "postgresql-15 postgresql-client-15 libpq5 libxml2 libicu72 libxslt1.1 libldap-2.5-0 libsasl2-2 liblz4-1"
+        " libzstd1 libgssapi-krb5-2 libkrb5-3 libkrb5support0 libk5crypto3 libcom-err2 libkeyutils1"
     ),
 }
 
@@ -50,7 +49,9 @@ class Binaries:
 def missing(form: Form) -> list[str]:
     """Return the Debian packages that a form needs and this machine lacks."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    return sorted({package for program, package in NEEDED[form].items() if not shutil.which(program, path=path)})
+    return sorted(
+        {package for program, package in NEEDED[form].items() if not shutil.which(program, path=path)}
+    )
 
 
 def install(form: Form, say: Callable[[str], None] = lambda _: None) -> None:
@@ -71,34 +72,34 @@ def install(form: Form, say: Callable[[str], None] = lambda _: None) -> None:
         _run(words, environment=environment)
 
 
-def find_binaries(say: Callable[[str], None] = lambda _: None) -> Binaries:
-    """Return HAProxy and PostgreSQL: the machine's own, else downloaded once into the cache, which needs no root.
+def find_binaries(say: Callable[[str], None] = lambda _: None, *, machine: Path = Path("/")) -> Binaries:
+    """Return HAProxy and PostgreSQL: those below `machine`, else downloaded once into the cache, which needs no root.
 
     Raises:
         LabError: they cannot be downloaded or do not run.
     """
-    root, unpacked = Path("/"), cache_dir() / "binaries-bookworm"
-    haproxy, postgresql = root / "usr/sbin/haproxy", root / POSTGRESQL_BIN
+    unpacked = cache_dir() / "binaries-bookworm"
+    haproxy, postgresql = machine / "usr/sbin/haproxy", machine / POSTGRESQL_BIN
     environment: dict[str, str] = {}
-    wanted = [name for name, there in (("haproxy", haproxy), ("postgres", postgresql / "postgres")) if not there.exists()]
+    programs = {"haproxy": haproxy, "postgres": postgresql / "postgres"}
+    wanted = [name for name, program in programs.items() if not program.exists()]
     if wanted:
         _unpack(wanted, unpacked, say)
-        architecture = _run(["dpkg-architecture", "-qDEB_HOST_MULTIARCH"]) if shutil.which("dpkg-architecture") else ""
-        libraries = unpacked / "usr/lib" / (architecture.strip() or f"{os.uname().machine}-linux-gnu")
-        environment["LD_LIBRARY_PATH"] = f"{libraries}:{unpacked / 'lib' / libraries.name}"
+        triplet = f"{os.uname().machine}-linux-gnu"
+        environment["LD_LIBRARY_PATH"] = f"{unpacked}/usr/lib/{triplet}:{unpacked}/lib/{triplet}"
     if "haproxy" in wanted:
         haproxy = unpacked / "usr/sbin/haproxy"
     if "postgres" in wanted:
         postgresql = unpacked / POSTGRESQL_BIN
-    for program in (haproxy, postgresql / "postgres"):
-        _run([str(program), "-v" if program == haproxy else "--version"], environment={**os.environ, **environment})
+    for version in ([str(haproxy), "-v"], [str(postgresql / "postgres"), "--version"]):
+        _run(version, environment={**os.environ, **environment})
     return Binaries(haproxy, postgresql, environment)
 
 
 def _unpack(wanted: list[str], target: Path, say: Callable[[str], None]) -> None:
     """Complete `target` with the packages of the programs wanted, each marked when it is there whole."""
     with wait_for(target.with_suffix(".lock")):
-        packages = [package for name in wanted for package in BINARIES[name]]
+        packages = [package for name in wanted for package in BINARIES[name].split()]
         marks = target / ".unpacked"
         packages = [package for package in packages if not (marks / package).exists()]
         if not packages:
@@ -118,7 +119,13 @@ def _unpack(wanted: list[str], target: Path, say: Callable[[str], None]) -> None
 
 def _run(command: list[str], *, environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     done = subprocess.run(
-        command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])

@@ -73,7 +73,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
-            raise LabError(f"{self.name!r} is no name for a lab", hint="lower-case letters, digits and dashes")
+            raise LabError(
+                f"{self.name!r} is no name for a lab", hint="lower-case letters, digits and dashes"
+            )
         if not 1 <= self.nodes <= 200:  # noqa: PLR2004  # addresses .21 to .220
             raise LabError(f"{self.nodes} nodes are not possible", hint="1 to 200")
         if self.release not in RELEASES:

@@ -23,7 +23,9 @@ def hold(path: Path, subject: str, why: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise LabError(f"{subject} is held by {file.read().strip()}", hint="wait until it is done") from None
+            raise LabError(
+                f"{subject} is held by {file.read().strip()}", hint="wait until it is done"
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()}, {why}, since {datetime.now(UTC):%H:%M:%S} UTC")
         file.flush()

@@ -76,7 +76,9 @@ def up(layout: Layout, say: Callable[[str], None] = lambda _: None) -> Lab:
         install(layout.form, say)
         ours = not directory.exists()
         if not ours and directory.layout() != layout:
-            raise LabError(f"lab {layout.name} is up with another layout", hint="take it down first, or use --name")
+            raise LabError(
+                f"lab {layout.name} is up with another layout", hint="take it down first, or use --name"
+            )
         try:
             lab.up(layout, say)
         except BaseException:

@@ -3,6 +3,7 @@
 import csv
 import http.client
 import io
+import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from changeover.lab.inside import Window
 from changeover.lab.layout import APP_PORT, BALANCER_STATS_PORT, DatabaseKind, Form, Layout, Member, Role
 
 SECONDS = 60.0
+
+# StartupMessage of PostgreSQL's protocol 3.0: length, version, parameters as zero-terminated pairs, a final zero.
+_PARAMETERS = b"user\0app\0database\0app\0\0"
+_STARTUP = struct.pack("!II", 8 + len(_PARAMETERS), 3 << 16) + _PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ def wait_ready(
             if not alive(member.name):
                 raise LabError(f"{member.name} ended while it started", hint="its console.log says why")
         if waiting and time.monotonic() > limit:
-            last = "; ".join(f"{name}: {verdict.answer}" for name, verdict in verdicts.items() if not verdict.ok)
+            last = "; ".join(
+                f"{name}: {verdict.answer}" for name, verdict in verdicts.items() if not verdict.ok
+            )
             raise LabError(f"not ready within {SECONDS:g} s: {last}")
         if waiting:
             time.sleep(0.05)
@@ -78,8 +85,14 @@ def _balancer(member: Member, layout: Layout, window: Window) -> str:
 def _database(member: Member, layout: Layout, window: Window) -> str:
     if layout.database is DatabaseKind.NONE:
         return "no database"
-    window.connect(member.address, layout.database.port).close()
-    return f"{layout.database} listens"
+    with window.connect(member.address, layout.database.port) as connection:
+        if layout.database is DatabaseKind.POSTGRESQL:
+            connection.sendall(_STARTUP)
+        answer = connection.recv(1024)
+    # PostgreSQL asks for a password (R) when it accepts clients, and says why not (E) while it starts or recovers;
+    # MariaDB greets with its protocol version, 10, after four bytes of length and number.
+    accepts = answer[:1] == b"R" if layout.database is DatabaseKind.POSTGRESQL else answer[4:5] == b"\n"
+    return f"{layout.database} accepts clients" if accepts else f"not accepting clients: {answer!r}"
 
 
 def _node(member: Member, layout: Layout, window: Window) -> str:  # noqa: ARG001  # one shape for all roles

@@ -23,6 +23,7 @@ ADMIN_SOCKET = "/run/haproxy/admin.sock"
 DATABASE_NAME = "app"
 DATABASE_USER = "app"
 LOGINS = ("deploy", "guarded")
+Access = dict[str, str | int]
 _FILES = resources.files("changeover.lab") / "files"
 
 
@@ -39,7 +40,7 @@ def seed_for(member: Member, layout: Layout, directory: Directory) -> Seed:
     return seed
 
 
-def application_config(member: Member, layout: Layout, database: dict[str, str | int] | None, faults: str) -> str:
+def application_config(member: Member, layout: Layout, database: Access, faults: str) -> str:
     """Return the application's configuration for one node."""
     config = {
         "node": member.name,
@@ -49,18 +50,18 @@ def application_config(member: Member, layout: Layout, database: dict[str, str |
         "stop_seconds": 10,
         "session_idle_seconds": layout.session_idle_seconds,
         "faults": faults,
-        "database": database,
+        "database": database or None,
     }
     return json.dumps(config, indent=2) + "\n"
 
 
-def database_access(layout: Layout, directory: Directory, host: str) -> dict[str, str | int] | None:
-    """Return how a node reaches its database, password included; None when the lab has none."""
+def database_access(layout: Layout, directory: Directory) -> Access:
+    """Return how a node reaches its database, password included; empty when the lab has none."""
     if layout.database is DatabaseKind.NONE:
-        return None
+        return {}
     return {
         "kind": layout.database.value,
-        "host": host,
+        "host": layout.member("db1").address,
         "port": layout.database.port,
         "name": DATABASE_NAME,
         "user": DATABASE_USER,
@@ -136,7 +137,7 @@ def _node(seed: Seed, member: Member, layout: Layout, directory: Directory) -> N
     for path, data in contents(layout.release).items():
         seed.file(f"/opt/app/releases/{layout.release}/{path}", data)
     seed.link("/opt/app/current", f"releases/{layout.release}")
-    database = database_access(layout, directory, layout.member("db1").address)
+    database = database_access(layout, directory)
     config = application_config(member, layout, database, "/etc/app/faults")
     seed.directory("/etc/app/faults")
     seed.file("/etc/app/config.json", config, mode=0o640, owner="app")

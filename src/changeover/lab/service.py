@@ -24,7 +24,14 @@ class Service:
             LabError: it failed; the error carries what it said.
         """
         script = [str(self._directory / "service"), verb]
-        done = subprocess.run(script, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            script,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise LabError(f"{self._directory.name} {verb}: {done.stderr.strip()}")
 

@@ -91,14 +91,12 @@ class World:
         cgroup.create()
         enter = ["nsenter", "--target", str(self._require_keeper()), "--mount", "--net", "--pid"]
         unshare = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "sh"]
-        arguments = [member.name, f"{member.address}/{PREFIX}", hardware_address(member), image, directory, self.directory.releases]
+        address = f"{member.address}/{PREFIX}"
+        paths = [str(image), str(directory), str(self.directory.releases)]
+        script = [str(_FILES / "host.sh"), member.name, address, hardware_address(member), *paths]
         with (directory / "console.log").open("ab") as console:
-            _spawn(
-                cgroup,
-                [*enter, *unshare, str(_FILES / "host.sh"), *map(str, arguments)],
-                stdout=console.fileno(),
-                stderr=console.fileno(),
-            )
+            output = console.fileno()
+            _spawn(cgroup, [*enter, *unshare, *script], stdout=output, stderr=output)
 
     def cut_power(self, name: str) -> None:
         """Kill everything on a host at once; its disk keeps what was written."""
@@ -148,7 +146,8 @@ def make_disk(path: Path, size: int) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         file.truncate(size)
-    _run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", str(partial)])
+    lazily = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+    _run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", lazily, str(partial)])
     partial.rename(path)
 
 

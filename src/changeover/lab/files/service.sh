@@ -9,6 +9,7 @@ exec 9>service.lock
 case ${1:-} in
 start)
     flock --nonblock 9 || exit 0
+    $BEFORE_START
     setsid sh -c "exec $COMMAND" </dev/null >>service.log 2>&1 &
     echo $! >service.pid
     ;;
