@@ -108,3 +108,11 @@ def test_no_text_makes_a_traceback(tmp_path_factory: pytest.TempPathFactory, pos
         load(str(folder / "p.yaml"))
     except SpecError as error:
         assert "p.yaml:" in error.message  # noqa: PT017
+
+
+def test_the_documented_profile_is_valid(tmp_path: Path) -> None:
+    """The example in the documentation is one that works."""
+    documentation = Path(__file__).parents[3] / "docs" / "probe.md"
+    example = documentation.read_text().split("```yaml\n")[1].split("```")[0]
+    profile = loaded(tmp_path, example)
+    assert None not in (profile.session, profile.write, profile.setup, profile.read)
