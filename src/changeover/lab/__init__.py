@@ -13,9 +13,9 @@ from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.forms import Choice, choose_form
 from changeover.lab.inside import Window, enter_network
-from changeover.lab.install import install
 from changeover.lab.layout import DatabaseKind, Form, Layout, Member, Role
 from changeover.lab.operations import Lab, down, find, up
+from changeover.lab.programs import install
 
 __all__ = [
     "Choice",

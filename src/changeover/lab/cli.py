@@ -17,8 +17,8 @@ from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.forms import Choice, choose_form
 from changeover.lab.image import ensure_image
-from changeover.lab.install import find_binaries, install
 from changeover.lab.layout import DatabaseKind, Form, Layout
+from changeover.lab.programs import find_binaries, install
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -20,8 +20,8 @@ from changeover.lab.directory import Directory, write_private
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.inside import Window
-from changeover.lab.install import Binaries, find_binaries
 from changeover.lab.layout import BALANCER_ADMIN_PORT, BALANCER_STATS_PORT, DatabaseKind, Layout, Member, Role
+from changeover.lab.programs import Binaries, find_binaries
 from changeover.lab.releases import contents, write_all
 from changeover.lab.roles import DATABASE_NAME, DATABASE_USER, application_config, database_access
 from changeover.lab.service import Service

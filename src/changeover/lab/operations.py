@@ -9,8 +9,8 @@ from changeover.lab.embedded import Embedded
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.inside import Window
-from changeover.lab.install import install
 from changeover.lab.layout import Form, Layout
+from changeover.lab.programs import install
 
 
 class Lab(Protocol):
