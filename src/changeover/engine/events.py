@@ -1,6 +1,6 @@
 """What the journal holds: typed events, as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -97,6 +97,16 @@ def encode(event: Event) -> str:
     return _encoder.encode(event).decode()
 
 
+def encode_all(events: Sequence[Event]) -> str:
+    """The events as one JSON array."""
+    return _encoder.encode(events).decode()
+
+
 def decode(bodies: Iterable[str]) -> list[Event]:
     """The events again, all at once: a run may have hundreds of thousands."""
     return _decoder.decode(f"[{','.join(bodies)}]")
+
+
+def sayable(text: str) -> str:
+    """The text with what no encoding can hold replaced: arguments and outputs may carry undecodable bytes."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

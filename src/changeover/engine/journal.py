@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from changeover.engine import graph, lease, tables
 from changeover.engine.commands import Command
-from changeover.engine.events import Created, Event, StepChanged, Verb, decode, encode
+from changeover.engine.events import Created, Event, StepChanged, Verb, decode, encode, sayable
 from changeover.engine.fold import RunStatus, fold
 from changeover.engine.owner import Owner
 from changeover.engine.store import Store
@@ -84,6 +84,7 @@ class Journal:
         `RefusedError` if the plan could not be executed as it reads.
         """
         graph.check(plan)
+        actor, reason = sayable(actor), sayable(reason)
         body = plan.to_json().decode()
         digest = plan.digest()
 
@@ -239,9 +240,9 @@ class Journal:
                 "run": run,
                 "sent_at": row.now,
                 "verb": verb.value,
-                "step": step,
-                "actor": actor,
-                "reason": reason,
+                "step": sayable(step),
+                "actor": sayable(actor),
+                "reason": sayable(reason),
             }
             result = connection.execute(
                 sa.insert(tables.command).values(

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import msgspec
 
-from changeover.engine.events import Event
+from changeover.engine.events import Event, sayable
 from changeover.engine.fold import RunStatus
 from changeover.engine.lease import Lease
 from changeover.engine.store import Store
@@ -61,7 +61,7 @@ class Recorder:
         return event
 
     def _clean(self, text: str) -> str:
-        clean = self._redact(text)
+        clean = sayable(self._redact(text))
         return (
             clean
             if len(clean) <= EVIDENCE

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from changeover.engine import lease as leases
 from changeover.engine import tables
-from changeover.engine.events import Event, RunChanged, encode
+from changeover.engine.events import Event, RunChanged, encode_all
 from changeover.engine.lease import Lease
 from changeover.engine.store import Store
 from changeover.errors import JournalError
@@ -75,6 +74,18 @@ class Writer:
         return error if isinstance(error, JournalError) else JournalError(f"{type(error).__name__}: {error}")
 
 
+# One statement for all events of a transaction, whatever their number: the driver lets go of Python's lock for
+# each row of an `executemany`, and then waits for it as long as the event loop is busy.
+_SQLITE_APPEND = sa.text(
+    "INSERT INTO event (run, seq, epoch, body)"
+    " SELECT :run, json_extract(value, '$.seq'), :epoch, value FROM json_each(:events)"
+)
+_POSTGRESQL_APPEND = sa.text(
+    "INSERT INTO event (run, seq, epoch, body)"
+    " SELECT :run, (value ->> 'seq')::bigint, :epoch, value::text FROM json_array_elements(CAST(:events AS json))"
+)
+
+
 class _Batch:
     """One transaction: the lease is checked, the events appended, the commands answered."""
 
@@ -91,12 +102,11 @@ class _Batch:
         self._fault = fault
 
     def __call__(self, connection: Connection) -> None:
-        run, epoch = self._lease.run, self._lease.epoch
         leases.verify(connection, self._store, self._lease)
-        rows: list[dict[str, Any]] = []
+        appended: list[Event] = []
         for events, answer, _ in self._entries:
+            appended += events
             for event in events:
-                rows.append({"run": run, "seq": event.seq, "epoch": epoch, "body": encode(event)})
                 if isinstance(event, RunChanged):
                     self._run_changed(connection, event)
             if answer:
@@ -105,7 +115,9 @@ class _Batch:
                     .where(tables.command.c.id == answer.command)
                     .values(outcome=answer.outcome, answer=answer.text)
                 )
-        connection.execute(sa.insert(tables.event), rows)
+        append = _SQLITE_APPEND if self._store.sqlite else _POSTGRESQL_APPEND
+        lease = self._lease
+        connection.execute(append, {"run": lease.run, "epoch": lease.epoch, "events": encode_all(appended)})
         self._fault("appended")
 
     def _run_changed(self, connection: Connection, event: RunChanged) -> None:

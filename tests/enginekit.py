@@ -1,0 +1,96 @@
+"""What tests of the engine are made from: small plans, and a world whose answers are written down beforehand."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
+
+from changeover.actions.base import Context
+from changeover.errors import HostError, StepError
+from changeover.model.plan import Budget, Operation, Plan, Stage, Step
+from changeover.model.values import Observation, absent, done, unknown
+from changeover.ports import World
+from changeover.simulation.clock import SimulatedClock
+from tests.sites import a_release, a_site
+
+
+def a_step(name: str, **more: Any) -> Step:
+    """A step that the `Scripted` action performs."""
+    return Step(**{"id": name, "do": Operation("scripted", name), "summary": name, **more})
+
+
+def a_gate(name: str, **more: Any) -> Step:
+    """A gate for a person."""
+    return a_step(name, person=True, **more)
+
+
+def a_plan(*stages: Iterable[Step], finalize: Iterable[Step] = (), **more: Any) -> Plan:
+    """A plan of these stages, `finalize` the last."""
+    made = [Stage(f"stage{number}", "", tuple(steps)) for number, steps in enumerate(stages, 1)]
+    if finalize:
+        made.append(Stage("finalize", "", tuple(finalize), finalize=True))
+    return Plan(site=a_site(), release=a_release(), stages=tuple(made), **more)
+
+
+def budgets(batch: int, total: int, consecutive: int) -> tuple[Budget, ...]:
+    """A failure budget for each scope."""
+    return Budget("batch", batch), Budget("total", total), Budget("consecutive", consecutive)
+
+
+def a_world() -> World:
+    """A world with nothing in it but the time."""
+    return World({}, {}, {}, cast("Any", None), SimulatedClock())
+
+
+class Scripted:
+    """Does what the script says for each attempt at a step: by default it succeeds.
+
+    `ok`; `fail`: an error, and nothing has changed; `half`: an error, and the effect is half there; `hang`:
+    no answer; `late`: the effect is there, no answer; `idle`: no error, and no effect; `blind`: the effect is
+    there, but it cannot be observed the next time; `bug`: an error that is none of ours.
+    """
+
+    kind: ClassVar[str] = "scripted"
+
+    def __init__(self, **script: str) -> None:
+        self.script = {name.replace("__", "/"): words.split() for name, words in script.items()}
+        self.effects: dict[str, str] = {}
+        self.performed: list[str] = []
+        self.observed: list[str] = []
+        self.contexts: dict[str, Context] = {}
+        self.running: set[str] = set()
+        self.most: dict[str, int] = defaultdict(int)
+        self.blind: set[str] = set()
+        self.hold: dict[str, asyncio.Event] = {}
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        name = operation.target
+        self.observed.append(name)
+        if name in self.blind:
+            self.blind.discard(name)
+            raise HostError(f"{name} cannot be reached", hint="look at the network")
+        effect = self.effects.get(name, "")
+        return {"": absent, "half": unknown, "whole": done}[effect](f"{name} is {effect or 'not there'}")
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        name = operation.target
+        words = self.script.get(name, [])
+        word = words.pop(0) if words else "ok"
+        self.performed.append(name)
+        self.contexts[name] = context
+        if name in self.hold:
+            await self.hold[name].wait()
+        await asyncio.sleep(0)
+        if word in ("ok", "late", "blind"):
+            self.effects[name] = "whole"
+        if word in ("hang", "late"):
+            await asyncio.Event().wait()
+        if word == "blind":
+            self.blind.add(name)
+        if word == "half":
+            self.effects[name] = "half"
+        if word == "bug":
+            raise ZeroDivisionError("a defect")
+        if word in ("fail", "half"):
+            raise StepError(f"{name} did not come about", hint="look at its log")
+        return f"{name} performed"
