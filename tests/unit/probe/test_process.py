@@ -148,32 +148,3 @@ async def test_no_secret_is_left_behind(start: Start, scripted: ScriptedSite, tm
     left = [path.read_bytes() for path in files(tmp_path)]
     for secret in (CANARY.encode(), b"token-s"):
         assert not [text for text in (command_line, out, err, *left) if secret in text]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("ftp://site/",), "ftp://site/: expected a URL such as https://www.example.org/"),
-        (("site.example.org",), "site.example.org: expected a URL"),
-        (("http://u:p@site/",), "the URL contains a user name or password"),
-        (("http://site/", "--rate", "1000000"), "--rate 1e+06: expected more than 0 and at most 2000"),
-        (("http://site/", "--for", "soon"), "soon: expected a duration such as 90s, 5m or 2h"),
-        (("http://site/", "--writes", "5"), "--writes: only a profile can say what a write is"),
-        (("http://site/", "--profile", "labb"), "labb: no such profile; did you mean 'lab'?"),
-        (
-            ("http://site/?a=1", "--profile", "lab"),
-            "http://site/?a=1: with a profile the URL cannot have a query",
-        ),
-        (("show", "notes.yaml"), "notes.yaml:1: not a ledger of the probe"),
-        (("show", "notes.yaml", "--from", "noon"), "noon: expected epoch seconds or a time such as"),
-    ],
-)
-async def test_bad_input_is_told_in_a_line(
-    start: Start, tmp_path: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    """What makes no sense is said plainly with exit code 2, before anything is sent or written."""
-    process = await start(*arguments)
-    out, err = await process.communicate()
-    assert (process.returncode, out) == (2, b"")
-    assert err.decode().startswith(message)
-    assert [path.name for path in files(tmp_path)] == ["notes.yaml"]
