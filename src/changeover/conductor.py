@@ -11,7 +11,7 @@ from changeover.drivers.secrets import Secrets
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.guard import Guard
-from changeover.engine.journal import CommandRecord, Journal
+from changeover.engine.journal import CommandRecord, Journal, RunRecord
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.errors import RefusedError, StaleError
@@ -65,9 +65,13 @@ class Attached:
             await asyncio.sleep(ANSWER_POLL)
         return record
 
+    async def runs(self) -> list[RunRecord]:
+        """Every run of the site, the latest first."""
+        return await self.journal.runs(self._site)
+
     async def active(self) -> str:
         """The run that holds the site; `RefusedError` if there is none."""
-        active = [record.run for record in await self.journal.runs(self._site) if record.ended_at is None]
+        active = [record.run for record in await self.runs() if record.ended_at is None]
         if len(active) == 1:
             return active[0]
         if active:
@@ -75,6 +79,14 @@ class Attached:
         raise RefusedError(
             f"no run holds {self._site or 'any site'}", hint="`changeover runs` lists those that ended"
         )
+
+    def redact(self, text: str) -> str:
+        """The text without any secret that was looked up so far."""
+        return self._secrets.redact(text)
+
+    async def close(self) -> None:
+        """Let go of the journal."""
+        await self.journal.close()
 
     async def _conduct(self, run: str, plan: Plan, on_stop: OnStop, observer: Observer | None) -> RunStatus:
         async with open_world(plan.site, plan.release, self._secrets) as world:

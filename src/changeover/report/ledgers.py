@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from changeover.errors import LedgerError, SpecError
 from changeover.model.values import Value
@@ -50,10 +51,16 @@ def _source(path: Path, read: Ledger) -> Source:
     header = read.header
     return Source(
         path.name,
-        url=header.url,
+        url=_without_user(header.url),
         start=begin,
         end=stop,
         rate=header.rate,
         ended=read.ended is not None,
         torn=read.torn,
     )
+
+
+def _without_user(url: str) -> str:
+    """The URL without the name and password that may stand in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

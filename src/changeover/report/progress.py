@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from changeover.engine.fold import RunStatus
 from changeover.model.plan import Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
+from changeover.model.values import Json
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.estimate import ENTER, LEAVE, Estimate
 from changeover.report.run import only_finalize_left
@@ -23,13 +24,19 @@ MARKS = {
 _AT_WORK = (StepState.RUNNING, StepState.WAITING, StepState.IN_DOUBT, StepState.FAILED)
 
 
-def progress(status: RunStatus, times: Estimate, now: float, *, most: int = 12) -> Document:
-    """Every stage in a line, and the units of the stage at hand, at most `most` of them."""
+def progress(
+    status: RunStatus, times: Estimate, now: float, *, most: int = 12, conductor: str = ""
+) -> Document:
+    """Every stage in a line, and the units of the stage at hand, at most `most` of them.
+
+    `conductor` says who conducts it, where that is not the one who looks.
+    """
     stage = current(status)
     sections = [Section("", (_stages(status, times, stage, now),))]
     if stage is not None:
         sections.append(Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most))))
     sections += [Section("", notes) for notes in [tuple(_notes(status))] if notes]
+    sections += [Section("", (Text(conductor, Tone.QUIET),))] if conductor else []
     state = outcome(status.state, finalize_left=only_finalize_left(status))
     elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
     return Document(
@@ -172,3 +179,37 @@ def advice(status: RunStatus) -> Iterator[str]:
         yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
     if status.state is RunState.PAUSED:
         yield "`changeover resume` goes on"
+
+
+def farewell(status: RunStatus) -> Document:
+    """Where the run was left, and how to go on: the last words of whoever conducted it."""
+    finished = sum(status.counts[state] for state in SATISFIED)
+    notes = list(_notes(status))
+    if status.in_flight:
+        notes.append(Text("next: `changeover resume`; it looks first at what was in flight", Tone.STRONG))
+    if status.run:
+        notes.append(Text(f"report: `changeover report {status.run}`"))
+    state = outcome(status.state, finalize_left=only_finalize_left(status))
+    if status.in_flight:
+        state = f"left with {count(status.in_flight, 'step')} in flight"
+    return Document(
+        title=f"{status.plan.site.name}: {state}",
+        subtitle=f"run {status.run or '(not begun)'} · {finished} of {count(len(status.steps), 'step')} finished",
+        sections=(Section("", tuple(notes)),),
+    )
+
+
+def status_summary(status: RunStatus) -> dict[str, Json]:
+    """Where the run stands, as JSON: every step with its state, and what to do next in words."""
+    return {
+        "run": status.run,
+        "site": status.plan.site.name,
+        "state": status.state,
+        "finalize_left": only_finalize_left(status),
+        "reason": status.reason,
+        "steps": {
+            name: {"state": step.state, "attempt": step.attempt, "evidence": step.evidence}
+            for name, step in status.steps.items()
+        },
+        "next": list(advice(status)),
+    }

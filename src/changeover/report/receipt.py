@@ -42,14 +42,22 @@ class Loss(Value, frozen=True):
         return Held.NOT_MEASURED if self.seen is None or self.note else Held.KEPT
 
 
-class Cost(Value, frozen=True):
-    """What the window [start, end), epoch seconds, cost. Times are seconds, None where nobody looked.
-
-    `unwritten` is the time without a successful write.
-    """
+class Window(Value, frozen=True):
+    """From `start` up to `end`, epoch seconds."""
 
     start: float
     end: float
+
+    @property
+    def lasts(self) -> float:
+        """Seconds."""
+        return self.end - self.start
+
+
+class Cost(Value, frozen=True):
+    """What these windows cost together. `unwritten` is the seconds without a write, None where nobody looked."""
+
+    windows: tuple[Window, ...]
     requests: Loss
     sessions: Loss
     writes: Loss
@@ -70,71 +78,75 @@ class Cost(Value, frozen=True):
         return next(held for held in (Held.BROKEN, Held.NOT_MEASURED, Held.KEPT) if held in all_held)
 
 
-def cost(ledgers: Iterable[Ledger], start: float, end: float, promise: Promise) -> Cost:
-    """The cost of [start, end) by every ledger that reaches into it."""
-    reaching = [ledger for ledger in ledgers if _reaches(ledger, start, end)]
+def cost(ledgers: Iterable[Ledger], windows: Sequence[Window], promise: Promise) -> Cost:
+    """The cost of the windows by every ledger that reaches into one of them."""
+    reaching = [ledger for ledger in ledgers if any(_reaches(ledger, window) for window in windows)]
+    figures = {
+        id(ledger): [
+            ledger.summary(window.start, window.end) for window in windows if _reaches(ledger, window)
+        ]
+        for ledger in reaching
+    }
+
+    def figures_of(some: Sequence[Ledger]) -> list[Summary]:
+        return [summary for ledger in some for summary in figures[id(ledger)]]
+
     writing = [ledger for ledger in reaching if ledger.header.write_rate]
     visiting = [ledger for ledger in reaching if ledger.header.sessions]
-    figures = {id(ledger): ledger.summary(start, end) for ledger in reaching}
-    seen = list(figures.values())
-    of_writers = [figures[id(ledger)] for ledger in writing]
+    seen, written = figures_of(reaching), figures_of(writing)
     unanswered = sum(summary.requests.unanswered for summary in seen)
-    unverified = sum(summary.writes.unverified for summary in of_writers)
+    unverified = sum(summary.writes.unverified for summary in written)
     return Cost(
-        start,
-        end,
+        tuple(windows),
         requests=Loss(
             "requests failed",
             _sum(summary.requests.failed for summary in seen),
             promise.requests_failed,
-            _note(reaching, start, end, unanswered, "without an answer when the probe ended"),
+            _note(reaching, windows, unanswered, "without an answer when the probe ended"),
         ),
         sessions=Loss(
             "sessions cut",
-            _sum(figures[id(ledger)].sessions.cut for ledger in visiting),
+            _sum(summary.sessions.cut for summary in figures_of(visiting)),
             promise.sessions_cut,
-            _note(visiting, start, end, 0, ""),
+            _note(visiting, windows),
         ),
         writes=Loss(
             "acknowledged writes lost",
-            _sum(summary.writes.missing for summary in of_writers),
+            _sum(summary.writes.missing for summary in written),
             promise.writes_lost,
-            _note(writing, start, end, unverified, "acknowledged but not looked for afterwards"),
+            _note(writing, windows, unverified, "acknowledged but not looked for afterwards"),
         ),
         sent=sum(summary.requests.sent for summary in seen),
         opened=sum(summary.sessions.opened for summary in seen),
         acknowledged=sum(summary.writes.acknowledged for summary in seen),
-        unwritten=_unwritten(of_writers),
+        unwritten=round(sum(summary.without_write for summary in written), 3) if written else None,
     )
 
 
-def covered(ledgers: Iterable[Ledger], start: float, end: float) -> float:
-    """How many seconds of [start, end) at least one ledger covers."""
-    total, reached = 0.0, start
+def covered(ledgers: Iterable[Ledger], window: Window) -> float:
+    """How many seconds of the window at least one ledger covers."""
+    total, reached = 0.0, window.start
     for begin, stop in sorted(ledger.covers for ledger in ledgers):
-        first, last = max(begin, reached), min(stop, end)
+        first, last = max(begin, reached), min(stop, window.end)
         if last > first:
             total, reached = total + last - first, last
     return total
 
 
-def _reaches(ledger: Ledger, start: float, end: float) -> bool:
+def _reaches(ledger: Ledger, window: Window) -> bool:
     begin, stop = ledger.covers
-    return begin < end and stop > start
+    return begin < window.end and stop > window.start
 
 
-def _note(ledgers: Sequence[Ledger], start: float, end: float, number: int, what: str) -> str:
+def _note(ledgers: Sequence[Ledger], windows: Sequence[Window], number: int = 0, what: str = "") -> str:
     notes = [f"{number} {what}"] if number else []
-    measured = covered(ledgers, start, end)
-    if ledgers and measured < end - start - TOLERANCE:
-        notes.append(f"measured {measured:.1f} of {end - start:.1f} s")
+    whole = sum(window.lasts for window in windows)
+    measured = sum(covered(ledgers, window) for window in windows)
+    if ledgers and measured < whole - TOLERANCE * len(windows):
+        notes.append(f"measured {measured:.1f} of {whole:.1f} s")
     return "; ".join(notes)
 
 
 def _sum(numbers: Iterable[int]) -> int | None:
     found = list(numbers)
     return sum(found) if found else None
-
-
-def _unwritten(writers: Sequence[Summary]) -> float | None:
-    return round(sum(summary.without_write for summary in writers), 3) if writers else None

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from changeover.engine.events import Claimed, CommandTaken, Created, Event, StepChanged
 from changeover.engine.fold import RunStatus, fold
-from changeover.model.plan import Plan, Promise, Stage, Step
+from changeover.model.plan import Plan, Promise, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Value
 from changeover.probe.ledger import Ledger
 from changeover.report.estimate import Estimate, estimate
 from changeover.report.ledgers import Source
-from changeover.report.receipt import Cost, cost
+from changeover.report.receipt import Cost, Window, cost
 
 FORMAT = 1
 """Of the report's JSON."""
@@ -108,8 +108,8 @@ class RunReport(Value, frozen=True):
 
     @property
     def lasted(self) -> float:
-        """Seconds from its creation to its end, or to the last that is known."""
-        return self.until - self.created
+        """Seconds that it took, without the wait for the approval of finalize."""
+        return sum(window.lasts for window in self.total.windows)
 
 
 def run_report(
@@ -121,11 +121,16 @@ def run_report(
     ledgers: Sequence[Ledger] = (),
     sources: Iterable[Source] = (),
 ) -> RunReport:
-    """The report of a run from its events; one that has not ended is reported up to `now`."""
+    """The report of a run from its events: up to `now` while it is at work, up to where it came to rest else."""
     status = fold(run, plan, events)
     created = next(event for event in events if isinstance(event, Created))
-    until = events[-1].at if status.ended else max(now, events[-1].at)
+    at_work = status.in_flight or (status.state is RunState.RUNNING)
+    until = max(now, events[-1].at) if at_work else events[-1].at
     changes = [event for event in events if isinstance(event, StepChanged)]
+    of_step: defaultdict[str, list[StepChanged]] = defaultdict(list)
+    for change in changes:
+        of_step[change.step].append(change)
+    windows = _windows(plan, of_step, created.at, until)
     return RunReport(
         run=run,
         site=plan.site.name,
@@ -140,8 +145,8 @@ def run_report(
         reason=created.reason,
         why=status.reason if status.changed_at else "",
         finalize_left=only_finalize_left(status),
-        total=cost(ledgers, created.at, until, _promised(plan)),
-        stages=_stages(plan, changes, created.at, until, ledgers),
+        total=cost(ledgers, _joined(windows.values()), _promised(plan)),
+        stages=_stages(plan, of_step, windows, ledgers),
         decisions=tuple(_decision(event) for event in events if isinstance(event, CommandTaken)),
         skipped=tuple(_skipped(change) for change in _last(changes) if change.state is StepState.SKIPPED),
         takeovers=tuple(
@@ -163,20 +168,17 @@ def only_finalize_left(status: RunStatus) -> bool:
 
 
 def _stages(
-    plan: Plan, changes: Sequence[StepChanged], created: float, until: float, ledgers: Sequence[Ledger]
+    plan: Plan,
+    of_step: Mapping[str, list[StepChanged]],
+    windows: Mapping[str, Window],
+    ledgers: Sequence[Ledger],
 ) -> tuple[StageReport, ...]:
-    """Each stage with its cost until the next one began, so that no moment of the run is left out."""
-    of_step: defaultdict[str, list[StepChanged]] = defaultdict(list)
-    for change in changes:
-        of_step[change.step].append(change)
-    begun = {stage.name: _begun(stage, of_step) for stage in plan.stages}
-    starts = [at for at in begun.values() if at is not None]
-    windows = dict(zip(starts, pairwise([created, *starts[1:], until]), strict=True))
     times = estimate(plan)
     reports = []
     for stage in plan.stages:
-        started = begun[stage.name]
+        window = windows.get(stage.name)
         steps = tuple(_step(step, of_step[step.id], times) for step in stage.steps)
+        ends = [at for step in steps for attempt in step.attempts if (at := attempt.ended) is not None]
         reports.append(
             StageReport(
                 stage.name,
@@ -184,26 +186,47 @@ def _stages(
                 steps,
                 estimate=times.stages[stage.name].lasts,
                 promise=stage.promise,
-                started=started,
-                took=None if started is None else _ended(stage, of_step, until) - started,
-                cost=None if started is None else cost(ledgers, *windows[started], stage.promise),
+                started=window.start if window else None,
+                took=max(ends) - window.start if window and ends else None,
+                cost=cost(ledgers, [window], stage.promise) if window else None,
             )
         )
     return tuple(reports)
 
 
-def _begun(stage: Stage, of_step: Mapping[str, list[StepChanged]]) -> float | None:
-    at_work = (StepState.RUNNING, StepState.WAITING)
-    return min(
-        (change.at for step in stage.steps for change in of_step[step.id] if change.state in at_work),
-        default=None,
-    )
+def _windows(
+    plan: Plan, of_step: Mapping[str, list[StepChanged]], created: float, until: float
+) -> dict[str, Window]:
+    """Stage → from its beginning until the next one's, so that no moment is left out but the wait for finalize.
+
+    That wait may take days, and what the site loses then is not the upgrade's doing.
+    """
+    windows: dict[str, Window] = {}
+    end = until
+    for stage in reversed(plan.stages):
+        changes = [change for step in stage.steps for change in of_step[step.id]]
+        work = [change.at for change in changes if change.state is StepState.RUNNING]
+        waits = [change.at for change in changes if change.state is StepState.WAITING]
+        if stage.finalize and work:
+            windows[stage.name] = Window(min(work), end)
+        elif not stage.finalize and (work or waits):
+            windows[stage.name] = Window(min(work + waits), end)
+        end = min((*work, *waits, end))
+    if windows:
+        first = next(stage.name for stage in plan.stages if stage.name in windows)
+        windows[first] = Window(created, windows[first].end)
+    return {stage.name: windows[stage.name] for stage in plan.stages if stage.name in windows}
 
 
-def _ended(stage: Stage, of_step: Mapping[str, list[StepChanged]], until: float) -> float:
-    last = [of_step[step.id][-1] for step in stage.steps if of_step[step.id]]
-    open_ = any(change.state in (StepState.RUNNING, StepState.WAITING) for change in last)
-    return until if open_ else max(change.at for change in last)
+def _joined(windows: Iterable[Window]) -> list[Window]:
+    """Adjacent windows as one: an outage across two stages is one outage."""
+    joined: list[Window] = []
+    for window in windows:
+        if joined and joined[-1].end == window.start:
+            joined[-1] = Window(joined[-1].start, window.end)
+        else:
+            joined.append(window)
+    return joined
 
 
 def _step(step: Step, changes: Sequence[StepChanged], times: Estimate) -> StepReport:

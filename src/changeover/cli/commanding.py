@@ -1,0 +1,104 @@
+"""`pause`, `continue`, `retry`, `skip`, `approve`, `refuse`, `abort`: what a person tells a run."""
+
+from typing import Annotated
+
+import typer
+
+from changeover.cli.command import Settings, actor, command
+from changeover.cli.exits import Exit
+from changeover.engine.events import Verb
+from changeover.errors import RefusedError
+from changeover.report.document import Text, Tone
+
+app = typer.Typer(rich_help_panel="While it runs")
+
+StepId = Annotated[str, typer.Argument(metavar="STEP", help="The step, as `changeover plan` names it.")]
+RunName = Annotated[str | None, typer.Option("--run", help="Which run; the one under way if not given.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the journal.")]
+NeededReason = Annotated[str, typer.Option(help="Why; it is kept in the journal, and in the report.")]
+AcceptSkipped = Annotated[
+    bool, typer.Option("--accept-skipped", help="Open a finalize gate although steps were skipped.")
+]
+
+
+@command(app, "changeover pause --reason 'phone call'")
+async def pause(settings: Settings, run: RunName = None, reason: Reason = "") -> Exit:
+    """Launch nothing more; what is in flight finishes."""
+    return await _tell(settings, Verb.PAUSE, run=run, reason=reason)
+
+
+@command(app, "changeover continue", name="continue")
+async def continue_(settings: Settings, run: RunName = None, reason: Reason = "") -> Exit:
+    """Go on with a run that was paused or stopped, while its conductor is there."""
+    return await _tell(settings, Verb.CONTINUE, run=run, reason=reason)
+
+
+@command(app, "changeover retry app1/start")
+async def retry(settings: Settings, step: StepId, run: RunName = None, reason: Reason = "") -> Exit:
+    """Do a step again that has failed or was skipped."""
+    return await _tell(settings, Verb.RETRY, step, run=run, reason=reason)
+
+
+@command(app, "changeover skip app1/health --reason 'looked at by hand'")
+async def skip(
+    settings: Settings,
+    step: StepId,
+    reason: NeededReason,
+    run: RunName = None,
+    accept_skipped: AcceptSkipped = False,
+) -> Exit:
+    """Go on as if the step were done. It is in the report, and holds the finalize gate until it is addressed."""
+    return await _tell(settings, Verb.SKIP, step, run=run, reason=reason, accept_skipped=accept_skipped)
+
+
+@command(app, "changeover approve after-canary/approve")
+async def approve(
+    settings: Settings,
+    step: StepId,
+    run: RunName = None,
+    reason: Reason = "",
+    accept_skipped: AcceptSkipped = False,
+) -> Exit:
+    """Open a gate that waits for a person."""
+    return await _tell(settings, Verb.APPROVE, step, run=run, reason=reason, accept_skipped=accept_skipped)
+
+
+@command(app, "changeover refuse after-canary/approve --reason 'error rate is up'")
+async def refuse(settings: Settings, step: StepId, reason: NeededReason, run: RunName = None) -> Exit:
+    """Keep a gate shut: the run stops there."""
+    return await _tell(settings, Verb.REFUSE, step, run=run, reason=reason)
+
+
+@command(app, "changeover abort --reason 'window closes'")
+async def abort(settings: Settings, reason: NeededReason, run: RunName = None) -> Exit:
+    """End the run where it is, for good; what is in flight finishes. The site is free for another run."""
+    return await _tell(settings, Verb.ABORT, run=run, reason=reason)
+
+
+async def _tell(
+    settings: Settings,
+    verb: Verb,
+    step: str = "",
+    *,
+    run: str | None,
+    reason: str,
+    accept_skipped: bool = False,
+) -> Exit:
+    """Send the command, and say what came of it: obeyed, refused, or kept for the next conductor."""
+    sent = await settings.attached.send(
+        verb, actor=actor(), step=step, reason=reason, run=run, accept_skipped=accept_skipped
+    )
+    if sent.outcome == "refused":
+        raise RefusedError(sent.answer)
+    said = {"command": verb, "step": step, "outcome": sent.outcome or "stored", "answer": sent.answer}
+    settings.output.answer(
+        said,
+        lambda: (
+            Text(sent.answer, Tone.GOOD)
+            if sent.outcome
+            else Text(
+                "stored: no conductor has the run now; `changeover resume` will carry it out", Tone.DOUBT
+            )
+        ),
+    )
+    return Exit.DONE

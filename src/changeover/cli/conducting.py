@@ -1,0 +1,109 @@
+"""A run conducted from this terminal: shown while it goes on, left in good order on Ctrl-C."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from changeover.cli.command import Settings, actor
+from changeover.cli.exits import Exit, of_run
+from changeover.cli.live import Display, showing
+from changeover.conductor import Attached, Observer, OnStop
+from changeover.engine.events import Verb
+from changeover.engine.fold import RunStatus
+from changeover.errors import ChangeoverError, RefusedError
+from changeover.report.progress import farewell
+from changeover.report.run import only_finalize_left
+
+Work = Callable[[Observer, OnStop], Coroutine[Any, Any, RunStatus]]
+
+
+async def conduct(
+    settings: Settings, attached: Attached, status: RunStatus, work: Work, on_stop: OnStop | None
+) -> Exit:
+    """Do the work and show it; then say where the run was left. The code is that of its state."""
+    output = settings.output
+    stop: OnStop = on_stop or ("wait" if output.terminal and not output.json else "return")
+    async with showing(status, output) as display:
+        task = asyncio.create_task(work(display.see, stop))
+        departure = Departure(task, display, attached, output.note)
+        with departure.by_signal():
+            try:
+                left = await task
+            except asyncio.CancelledError:
+                left = display.status
+                left.run = left.run or await _under_way(attached)
+    await departure.paused()
+    code = of_run(left.state, finalize_left=only_finalize_left(left))
+    if left.in_flight or not left.run:
+        code = Exit.INTERRUPTED
+    said = {
+        "run": left.run,
+        "state": left.state,
+        "finalize_left": only_finalize_left(left),
+        "exit": int(code),
+    }
+    output.answer(said, lambda: farewell(left))
+    return code
+
+
+class Departure:
+    """Leaves a run at the operator's word: at first after what is in flight, at the second word at once."""
+
+    def __init__(
+        self, task: asyncio.Task[RunStatus], display: Display, attached: Attached, say: Callable[[str], None]
+    ) -> None:
+        self._task = task
+        self._display = display
+        self._attached = attached
+        self._say = say
+        self._pausing: asyncio.Task[None] | None = None
+        display.changed = self._leave_at_rest
+
+    @contextmanager
+    def by_signal(self) -> Iterator[None]:
+        """While open, SIGINT and SIGTERM are the operator's word."""
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self.ask)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def ask(self) -> None:
+        """The operator's word."""
+        if self._pausing or not self._display.begun or self._display.at_rest:
+            self._task.cancel()
+            return
+        self._say("pausing: what is in flight finishes first; once more to leave at once")
+        self._pausing = asyncio.create_task(self._pause())
+
+    async def paused(self) -> None:
+        """Return when nothing of ours is under way any more."""
+        if self._pausing:
+            await self._pausing
+
+    async def _pause(self) -> None:
+        try:
+            sent = await self._attached.send(Verb.PAUSE, actor=actor(), reason="interrupted at the terminal")
+        except ChangeoverError as error:
+            self._say(f"it could not be paused ({error.message}), so it is left at once")
+            self._task.cancel()
+        else:
+            if sent.outcome == "refused":
+                self._say(sent.answer)
+
+    def _leave_at_rest(self) -> None:
+        if self._pausing and self._display.at_rest:
+            self._task.cancel()
+
+
+async def _under_way(attached: Attached) -> str:
+    try:
+        return await attached.active()
+    except RefusedError:
+        return ""

@@ -1,0 +1,162 @@
+"""`status`, `watch`, `log`, `runs`, `report`: the commands that only read."""
+
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from changeover.cli.command import Settings, command
+from changeover.cli.exits import Exit, of_run
+from changeover.cli.live import showing
+from changeover.cli.plans import save
+from changeover.conductor import Attached
+from changeover.engine.events import Event, StepChanged
+from changeover.engine.fold import RunStatus
+from changeover.engine.journal import RunRecord
+from changeover.errors import RefusedError
+from changeover.report import ledgers
+from changeover.report.estimate import estimate
+from changeover.report.formats import Format, rendered
+from changeover.report.happened import line
+from changeover.report.progress import farewell, progress, status_summary
+from changeover.report.run import RunReport, only_finalize_left, run_report
+from changeover.report.runs import runs_document
+from changeover.report.told import run_document
+
+app = typer.Typer(rich_help_panel="Looking")
+
+RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Which run; the latest if not given.")]
+
+
+@command(app, "changeover status --json")
+async def status(settings: Settings, run: RunName = None) -> None:
+    """Say where a run stands: its stages, the steps at hand, what it waits for, what to do next."""
+    journal = settings.attached.journal
+    name = await _chosen(settings.attached, run)
+    at = await journal.status(name)
+    record = await journal.run(name)
+    settings.output.answer(
+        {**status_summary(at), "conducted": record.conducted, "owner": str(record.owner)},
+        lambda: progress(at, estimate(at.plan), _until(record), conductor=_conductor(record)),
+    )
+
+
+@command(app, "changeover watch")
+async def watch(settings: Settings, run: RunName = None) -> Exit:
+    """Follow a run until it ends, without conducting it. Ctrl-C ends the watching alone."""
+    journal = settings.attached.journal
+    name = await _chosen(settings.attached, run)
+    async with showing(RunStatus(name, await journal.plan(name)), settings.output) as display:
+        async for event in journal.follow(name):
+            display.see(event)
+    if not settings.json:
+        settings.output.answer(None, lambda: farewell(display.status))
+    return of_run(display.status.state, finalize_left=only_finalize_left(display.status))
+
+
+@command(app, "changeover log --step app1/start")
+async def log(
+    settings: Settings,
+    run: RunName = None,
+    follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on until the run ends.")] = False,
+    step: Annotated[str, typer.Option(help="Only this step, or all of a node: app1/start, app1.")] = "",
+) -> None:
+    """Print what happened in a run, an event in a line."""
+    name = await _chosen(settings.attached, run)
+    async for event in _events(settings.attached, name, follow=follow):
+        if step and not _is_about(event, step):
+            continue
+        if settings.json:
+            settings.output.item(event)
+        else:
+            settings.output.line(line(event))
+
+
+@command(app, "changeover runs")
+async def runs(settings: Settings) -> None:
+    """List the runs in the journal, the latest first."""
+    records = await settings.attached.runs()
+    settings.output.answer(
+        [{**dataclasses.asdict(record), "owner": str(record.owner)} for record in records],
+        lambda: runs_document(records),
+    )
+
+
+@command(app, "changeover report --format html -o report.html")
+async def report(
+    settings: Settings,
+    run: RunName = None,
+    as_: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TERMINAL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; standard output if not given.")
+    ] = None,
+    ledger: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A ledger of the probe; again for several. "
+            "If not given: those in `probes/` beside the journal that overlap the run in time."
+        ),
+    ] = None,
+) -> None:
+    """Report a run: what it cost against what was promised, what happened, by whom, and how long it took."""
+    name = await _chosen(settings.attached, run)
+    made = await _report(settings, name, ledger or [])
+    if settings.json:
+        as_ = Format.JSON
+    if output:
+        save(output, rendered(made, as_).encode())
+        settings.output.note(f"saved as {output}")
+    elif as_ is Format.TERMINAL:
+        settings.output.answer(made, lambda: run_document(made))
+    else:
+        settings.output.raw(rendered(made, as_).encode())
+
+
+async def _report(settings: Settings, run: str, named: list[Path]) -> RunReport:
+    journal = settings.attached.journal
+    events = await journal.events(run)
+    plan = await journal.plan(run)
+    now = time.time()
+    found = (
+        ledgers.named(named)
+        if named
+        else ledgers.overlapping(settings.probes, events[0].at, max(now, events[-1].at))
+    )
+    return run_report(run, plan, events, now=now, ledgers=found[0], sources=found[1])
+
+
+def _until(record: RunRecord) -> float:
+    return record.ended_at or time.time()
+
+
+def _conductor(record: RunRecord) -> str:
+    if record.ended_at:
+        return ""
+    now = f"conducted by {record.owner}"
+    return now if record.conducted else f"no conductor has it now; the last was {record.owner}"
+
+
+async def _chosen(attached: Attached, run: str | None) -> str:
+    if run:
+        return run
+    records = await attached.runs()
+    if not records:
+        raise RefusedError("there is no run yet", hint="`changeover run` begins one")
+    return records[0].run
+
+
+async def _events(attached: Attached, run: str, *, follow: bool) -> AsyncIterator[Event]:
+    if follow:
+        async for event in attached.journal.follow(run):
+            yield event
+    else:
+        for event in await attached.journal.events(run):
+            yield event
+
+
+def _is_about(event: Event, step: str) -> bool:
+    about = event.step if isinstance(event, StepChanged) else getattr(event, "step", "")
+    return about == step or about.startswith(f"{step}/")

@@ -1,0 +1,101 @@
+"""`init`, `schema`, `check`, `plan`: the commands before a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from changeover.cli.command import Settings, command
+from changeover.cli.exits import Exit
+from changeover.cli.plans import read_plan, save
+from changeover.conductor import Conductor
+from changeover.errors import RefusedError, SpecError
+from changeover.model import diff as plans
+from changeover.model.plan import Plan
+from changeover.report.changes import check_document, diff_document
+from changeover.report.document import Text
+from changeover.report.plan import outline, plan_document
+from changeover.spec import schema as json_schema
+from changeover.spec import starter
+
+app = typer.Typer(rich_help_panel="Before the run")
+
+
+@command(app, "changeover init --file changeover.yaml")
+async def init(
+    settings: Settings,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+) -> None:
+    """Write a site's file to start from, in which every line is explained."""
+    path = settings.file
+    if path.exists() and not force:
+        raise RefusedError(f"{path} exists already", hint="give another --file, or --force to overwrite it")
+    save(path, starter().encode())
+    settings.output.answer(
+        {"file": str(path)}, lambda: Text(f"wrote {path}; fill it in, then `changeover check`")
+    )
+
+
+@command(app, "changeover schema > changeover.schema.json")
+async def schema(settings: Settings) -> None:
+    """Print the JSON Schema of the site's file, for editors."""
+    settings.output.raw(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2))
+
+
+@command(app, "changeover check --json")
+async def check(settings: Settings) -> Exit:
+    """Look at the live site: a verdict with evidence on everything that the upgrade relies on."""
+    conductor = settings.conductor
+    verdicts = await conductor.check()
+    good = all(verdict.good for verdict in verdicts)
+    settings.output.answer(
+        {"site": conductor.spec.site.name, "good": good, "verdicts": verdicts},
+        lambda: check_document(conductor.spec.site.name, verdicts),
+    )
+    return Exit.DONE if good else Exit.REFUSED
+
+
+@command(app, "changeover plan -o plan.json")
+async def plan(
+    settings: Settings,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Save the plan as JSON, to run exactly that later.")
+    ] = None,
+    diff: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|RUN|last", help="Compare with a saved plan, or with the plan of a run."),
+    ] = None,
+    steps: Annotated[bool, typer.Option("--steps/--brief", help="Every step, or the stages alone.")] = True,
+) -> None:
+    """Say what would be done, from the site's file and from what the live site shows now; changes nothing."""
+    conductor = settings.conductor
+    earlier = await _earlier(conductor, diff) if diff else None
+    fresh = await conductor.plan()
+    if output:
+        save(output, fresh.to_json())
+        settings.output.note(f"saved as {output}; `changeover run {output}` runs exactly this plan")
+    if earlier:
+        _compare(settings, earlier, fresh)
+    else:
+        settings.output.answer(outline(fresh), lambda: plan_document(fresh, steps=steps))
+
+
+def _compare(settings: Settings, earlier: Plan, fresh: Plan) -> None:
+    found = plans.diff(earlier, fresh)
+    names = {"before": earlier.digest(), "after": fresh.digest()}
+    settings.output.answer(
+        {**names, "differences": found},
+        lambda: diff_document(
+            found, before=f"plan {names['before'][:12]}", after=f"plan {names['after'][:12]}"
+        ),
+    )
+
+
+async def _earlier(conductor: Conductor, what: str) -> Plan:
+    """The plan of a run, or the one in a file; `last` is the latest run of the site."""
+    runs = [record.run for record in await conductor.runs()]
+    if what == "last" and not runs:
+        raise SpecError("--diff last: there is no run yet", hint="compare with a saved plan: --diff FILE")
+    run = runs[0] if what == "last" else what
+    return await conductor.journal.plan(run) if run in runs else read_plan(Path(what))

@@ -1,0 +1,38 @@
+"""The report of a run in each of the forms that it can be written in."""
+
+from enum import StrEnum
+
+import msgspec
+from rich.console import Console
+
+from changeover.report import html, markdown, terminal
+from changeover.report.run import RunReport
+from changeover.report.told import run_document
+
+_WIDTH = 120
+"""Columns of a report for the terminal that is written to a file."""
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    JSON = "json"
+
+
+def rendered(report: RunReport, form: Format) -> str:
+    """The report as text, ending in a newline. JSON is the report itself, with its format's number."""
+    match form:
+        case Format.JSON:
+            return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+        case Format.MARKDOWN:
+            return markdown.render(run_document(report))
+        case Format.HTML:
+            return html.render(run_document(report)) + "\n"
+        case Format.TERMINAL:
+            console = Console(width=_WIDTH, color_system=None, force_terminal=False)
+            with console.capture() as captured:
+                console.print(terminal.render(run_document(report)))
+            return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

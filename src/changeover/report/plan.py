@@ -1,0 +1,209 @@
+"""A plan as a document: who is affected, how many serve at each moment, what is undone how, how long."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from changeover.model.plan import Budget, Operation, Plan, Promise, Stage, Step
+from changeover.model.release import SqlMigration
+from changeover.model.values import Value
+from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
+from changeover.report.estimate import Estimate, estimate, rotation
+from changeover.report.words import count, seconds
+
+_WHERE = {"batch": "in one batch", "total": "in the whole run", "consecutive": "one after another"}
+
+
+class Outline(Value, frozen=True):
+    """The plan with what follows from it. `in_rotation`: stage → balancer → servers, after each change."""
+
+    digest: str
+    seconds: float
+    estimate: Estimate
+    in_rotation: Mapping[str, Mapping[str, list[int]]]
+    plan: Plan
+
+
+def outline(plan: Plan) -> Outline:
+    """Everything that can be known of a plan without running it."""
+    times = estimate(plan)
+    return Outline(plan.digest(), times.lasts, times, rotation(plan, times), plan)
+
+
+def plan_document(plan: Plan, *, steps: bool = True) -> Document:
+    """The plan to be read, with every step or the stages alone."""
+    known = outline(plan)
+    site, release = plan.site, plan.release
+    sections = [Section("Stages", (_stages(known), *_common_promise(plan)))]
+    if steps:
+        sections += [
+            Section(
+                f"{number} {stage.name}: {stage.title}", (*_own_promise(stage, plan), _steps(stage, known))
+            )
+            for number, stage in enumerate(plan.stages, start=1)
+        ]
+    sections += [Section("Migrations", tables) for tables in [tuple(_migrations(plan))] if tables]
+    sections.append(Section("When something fails", tuple(_failing(plan))))
+    return Document(
+        title=f"{site.name}: {release.from_version} → {release.to_version}, {release.strategy}",
+        subtitle=f"plan {known.digest[:12]}",
+        figures=(
+            Figure("nodes", Text(str(len(site.application.nodes))), "of the application that are upgraded"),
+            Figure(
+                "serving",
+                Text(str(_least(known))),
+                f"nodes at the least; the floor is {release.keep_serving}",
+            ),
+            Figure(
+                "steps", Text(str(sum(1 for _ in plan.steps()))), f"in {count(len(plan.stages), 'stage')}"
+            ),
+            Figure("about", Text(seconds(known.seconds)), "without the time that people take"),
+        ),
+        sections=tuple(sections),
+    )
+
+
+def _least(known: Outline) -> int:
+    """In rotation at any moment, at any balancer; all nodes where no balancer is."""
+    counts = [min(seen) for stage in known.in_rotation.values() for seen in stage.values()]
+    return min(counts, default=len(known.plan.site.application.nodes))
+
+
+def _stages(known: Outline) -> Table:
+    columns = (
+        Column("", right=True, whole=True),
+        Column("stage", whole=True),
+        Column("steps", right=True, whole=True),
+        Column("about", right=True, whole=True),
+        Column("in rotation", whole=True),
+        Column("affected"),
+    )
+    rows = tuple(
+        cells(
+            str(number),
+            Text(stage.name, Tone.STRONG),
+            str(len(stage.steps)),
+            seconds(known.estimate.stages[stage.name].lasts),
+            _capacity(known.in_rotation[stage.name]),
+            _affected(stage),
+        )
+        for number, stage in enumerate(known.plan.stages, start=1)
+    )
+    return Table(columns, rows)
+
+
+def _affected(stage: Stage) -> Text:
+    waits = "; waits for approval" if any(step.person for step in stage.steps) else ""
+    quiet = stage.affected == "nobody" and not waits
+    return Text(f"{stage.affected}{waits}", Tone.QUIET if quiet else Tone.PLAIN)
+
+
+def _capacity(balancers: Mapping[str, list[int]]) -> str:
+    """`4 → 3 → 4`, with the balancer's name where there are several."""
+    shown = {balancer: " → ".join(map(str, _shortened(seen))) for balancer, seen in balancers.items()}
+    if len(shown) == 1:
+        return next(iter(shown.values()))
+    return "; ".join(f"{balancer} {seen}" for balancer, seen in shown.items())
+
+
+def _shortened(seen: list[int], most: int = 5) -> list[int | str]:
+    """A long way down and up again, told by its ends and its lowest point."""
+    return list(seen) if len(seen) <= most else [seen[0], "…", min(seen), "…", seen[-1]]
+
+
+def _common_promise(plan: Plan) -> Iterator[Text]:
+    promises = {stage.promise for stage in plan.stages}
+    if len(promises) == 1:
+        yield Text(f"Each stage promises: {_promise(promises.pop())}.")
+
+
+def _own_promise(stage: Stage, plan: Plan) -> Iterator[Text]:
+    if any(other.promise != stage.promise for other in plan.stages):
+        yield Text(f"It promises: {_promise(stage.promise)}.")
+
+
+def _promise(promise: Promise) -> str:
+    return (
+        f"{count(promise.requests_failed, 'request')} failed, {count(promise.sessions_cut, 'session')} cut, "
+        f"{count(promise.writes_lost, 'acknowledged write')} lost"
+    )
+
+
+def _steps(stage: Stage, known: Outline) -> Table:
+    columns = (
+        Column("step", whole=True),
+        Column("what is done"),
+        Column("undone by"),
+        Column("about", right=True, whole=True),
+        Column("at most", right=True, whole=True),
+    )
+    return Table(columns, tuple(_step(step, known) for step in stage.steps))
+
+
+def _step(step: Step, known: Outline) -> tuple[Text, ...]:
+    tries = f"{step.attempts} x " if step.attempts > 1 else ""
+    return cells(
+        step.id,
+        Text(step.summary, Tone.STRONG if step.person else Tone.PLAIN),
+        operation(step.undo) if step.undo else Text(step.undo_note or "nothing", Tone.QUIET),
+        seconds(known.estimate.steps[step.id].lasts),
+        Text("" if step.person else f"{tries}{seconds(step.timeout)}", Tone.QUIET),
+    )
+
+
+def operation(do: Operation) -> str:
+    """`node.switch app1 release=v1`: the action, its target, and those parameters that are words."""
+    simple = [f"{name}={value}" for name, value in do.params.items() if isinstance(value, str) and value]
+    named = [value["name"] for value in do.params.values() if isinstance(value, dict) and "name" in value]
+    return " ".join((do.action, do.target, *named, *simple))
+
+
+def _migrations(plan: Plan) -> Iterator[Table]:
+    columns = (
+        Column("migration", whole=True),
+        Column("phase"),
+        Column("how"),
+        Column("lock timeout", right=True),
+        Column("tries", right=True),
+        Column("way back"),
+    )
+    rows = tuple(
+        cells(
+            f"{change.database}/{migration.name}",
+            phase,
+            _how(migration),
+            seconds(change.lock_timeout),
+            str(change.attempts),
+            "its own" if _has_way_back(migration) else "the snapshot",
+        )
+        for change in plan.release.migrations
+        for phase, migrations in (("expand", change.expand), ("contract", change.contract))
+        for migration in migrations
+    )
+    if rows:
+        yield Table(columns, rows)
+
+
+def _how(migration: object) -> str:
+    if not isinstance(migration, SqlMigration):
+        return "by the application"
+    return "SQL, in one transaction" if migration.transactional else "SQL, without a transaction"
+
+
+def _has_way_back(migration: object) -> bool:
+    return bool(getattr(migration, "down", "") or getattr(migration, "undo", ""))
+
+
+def _failing(plan: Plan) -> Iterable[Text]:
+    if plan.budgets:
+        yield Text(f"Failure budgets: {', '.join(map(_budget, plan.budgets))}. Beyond them the run stops.")
+    else:
+        yield Text("The first failure stops the run.")
+    if plan.limits:
+        at_once = ", ".join(f"{name} {places}" for name, places in plan.limits.items())
+        yield Text(f"At once, at the most: {at_once}.")
+    if any(stage.finalize for stage in plan.stages):
+        yield Text("The way back is given up in finalize alone, which waits for `changeover finalize`.")
+
+
+def _budget(budget: Budget) -> str:
+    unit = budget.unit.removesuffix("s") if budget.limit == 1 else budget.unit
+    return f"{budget.limit} {unit} {_WHERE.get(budget.scope, budget.scope)}"
