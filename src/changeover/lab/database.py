@@ -1,5 +1,7 @@
 """The application's database: how its user, database and first schema are made."""
 
+from importlib import resources
+
 from changeover.lab.layout import DatabaseKind
 from changeover.lab.releases import base_schema
 
@@ -9,6 +11,11 @@ SETUP_COMMANDS = {
     ),
     DatabaseKind.MARIADB: "mariadb </etc/lab/setup.sql",
 }
+
+
+def reset_sql() -> str:
+    """Return what empties a PostgreSQL server, for its superuser's psql."""
+    return (resources.files("changeover.lab") / "files" / "reset-postgresql.sql").read_text()
 
 
 def setup_sql(kind: DatabaseKind, name: str, user: str, password: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from changeover.lab import ready, site
 from changeover.lab.balancer import haproxy_config
-from changeover.lab.database import setup_sql
+from changeover.lab.database import reset_sql, setup_sql
 from changeover.lab.directory import Directory, write_private
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
@@ -74,12 +74,15 @@ class Embedded:
     def reset(self) -> None:
         """Put every host back to its first state: release, faults, schema, empty database, pool."""
         layout, binaries = self.layout, find_binaries()
-        for member in layout.members():
-            Service(self.directory.host(member.name)).end()
-        self._free_shared_memory()
-        for member in layout.members():
+        others = [member for member in layout.members() if member.role is not Role.DATABASE]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda member: Service(self.directory.host(member.name)).end(), others))
+        for member in others:
             shutil.rmtree(self.directory.host(member.name))
             self._prepare(member, layout, binaries)
+        # Resumed, should it stand still; its files stay, because making them anew takes seconds.
+        Service(self.directory.host("db1")).signal(signal.SIGCONT)
+        (self.directory.host("db1") / "set-up").unlink(missing_ok=True)
         self._start_all(layout)
         self.wait_ready()
 
@@ -240,7 +243,7 @@ class Embedded:
         with self.window() as window:
             ready.wait_ready(layout, window, alive=lambda _: True, only=[member.name])
         password = self.directory.database_password.read_text()
-        sql = setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, password)
+        sql = reset_sql() + setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, password)
         where = ["-h", member.address, "-p", str(layout.database.port), "-U", "postgres", "-d", "postgres"]
         psql = [(host / "psql").read_text(), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
         secret = {"PGPASSWORD": self.directory.sudo_password.read_text()}

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from changeover.lab.database import SETUP_COMMANDS
+from changeover.lab.database import SETUP_COMMANDS, reset_sql
 from changeover.lab.layout import DatabaseKind, Role
 
 STOP_APP = """\
@@ -30,12 +30,23 @@ systemctl start haproxy.service
 """
 
 
+def _clear_postgresql() -> str:
+    psql = "runuser -u postgres -- psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 >/dev/null"
+    return f"systemctl start postgresql@15-main.service\n{psql} <<'SQL'\n{reset_sql()}SQL\n"
+
+
+def _clear_mariadb() -> str:
+    return (resources.files("changeover.lab") / "files" / "reset-mariadb.sh").read_text()
+
+
+_CLEAR = {DatabaseKind.POSTGRESQL: _clear_postgresql, DatabaseKind.MARIADB: _clear_mariadb}
+
+
 def database_script(kind: DatabaseKind) -> str:
     """Return the script that leaves nothing in the database server but the application's first schema."""
     if kind is DatabaseKind.NONE:
         return "nft flush ruleset\n"
-    clear = (resources.files("changeover.lab") / "files" / f"reset-{kind}.sh").read_text()
-    return f"nft flush ruleset\n{clear}{SETUP_COMMANDS[kind]}\n"
+    return f"nft flush ruleset\nset -e\n{_CLEAR[kind]()}{SETUP_COMMANDS[kind]}\n"
 
 
 def scripts(kind: DatabaseKind) -> list[dict[Role, str]]:
