@@ -1,5 +1,6 @@
 """Control groups (version 2): who belongs to a lab, freezing a host, and ending everything at once."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +41,10 @@ class Cgroup:
     def pids(self) -> list[int]:
         """Return the processes here and below, in the numbers of our own PID namespace."""
         found = []
-        for procs in self.path.rglob("cgroup.procs"):
+        # os.walk passes over what goes while it looks; rglob would raise.
+        for directory, _, _ in os.walk(self.path):
             try:
-                found += [int(line) for line in procs.read_text().split()]
+                found += [int(line) for line in (Path(directory) / "cgroup.procs").read_text().split()]
             except OSError:  # the cgroup went while we looked
                 continue
         return sorted(pid for pid in found if pid)

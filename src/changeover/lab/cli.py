@@ -179,8 +179,13 @@ def _run(command: list[str], name: str) -> int:
     try:
         # env gives the child back the handling that we set aside for ourselves.
         command = ["env", "--default-signal=INT", *command]
-        directory = str(operations.find(name).directory.path)
-        environment = {**os.environ, "CHANGEOVER_LAB": name, "CHANGEOVER_LAB_DIRECTORY": directory}
+        directory = operations.find(name).directory.path
+        environment = {
+            "CHANGEOVER_FILE": str(directory / "changeover.yaml"),
+            **os.environ,
+            "CHANGEOVER_LAB": name,
+            "CHANGEOVER_LAB_DIRECTORY": str(directory),
+        }
         return subprocess.run(command, env=environment, check=False).returncode
     finally:
         signal.signal(signal.SIGINT, previous)

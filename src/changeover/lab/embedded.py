@@ -133,6 +133,7 @@ class Embedded:
         }
         if data["database"]:
             data["database"]["port"] = layout.database.port
+            data["database"]["tools"] = str(directory.host("db1") / "tools")
         return data
 
     def enter_command(self, command: list[str]) -> list[str]:
@@ -234,6 +235,17 @@ class Embedded:
             host, command, environment=binaries.environment, stop_signal="INT", before_start=before_start
         )
         write_private(host / "psql", str(binaries.postgresql / "psql"))
+        self._tools(host / "tools", binaries)
+
+    def _tools(self, directory: Path, binaries: Binaries) -> None:
+        """Wrap the tools that take snapshots: unpacked ones need their libraries named."""
+        directory.mkdir(exist_ok=True)
+        settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in binaries.environment.items())
+        for tool in ("pg_dump", "pg_restore"):
+            wrapper = directory / tool
+            program = shlex.quote(str(binaries.postgresql / tool))
+            wrapper.write_text(f'#!/bin/sh\n{settings}exec {program} "$@"\n')
+            wrapper.chmod(0o755)
 
     def _set_up_database(self, member: Member, layout: Layout) -> None:
         host = self.directory.host(member.name)

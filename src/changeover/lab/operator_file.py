@@ -65,7 +65,7 @@ def operator_file(site: dict[str, Any]) -> str:
     if embedded:
         values["database_more"] = (
             f"      snapshot_dir: {site['directory']}/snapshots\n"
-            f"      options: {{tools: {site['database']['tools']}}}\n"
+            f"      options: {{bin: {site['database']['tools']}}}\n"
         )
     values["access"] = "" if embedded else Template(_ACCESS_BY_SSH).substitute(values)
     values["application"] = Template(_OF_PROCESSES if embedded else _OF_HOSTS).substitute(values)
