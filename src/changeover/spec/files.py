@@ -36,11 +36,10 @@ class _Files:
         text = read_text(path, shown, self._problems, named_at=named_at)
         if text is None:
             return None
-        before = len(self._problems)
         root = read_yaml(text, shown, self._problems)
         if isinstance(root, Map):
             return root
-        if root is None and len(self._problems) == before:
+        if isinstance(root, Text) and root.null:
             self._problems.add(Place(shown), "the file is empty")
         elif root is not None:
             self._problems.add(root.place, "expected a mapping: `key: value` lines")

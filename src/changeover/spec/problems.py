@@ -90,6 +90,13 @@ class Problems:
         """Note one; the same one twice counts once."""
         self._found[Problem(place, message, tuple(expected), nearest)] = None
 
+    def within(self, place: Place) -> bool:
+        """Whether one was noted there, or deeper: what else is wrong there may only follow from it."""
+        depth = len(place.path)
+        return any(
+            problem.file == place.file and problem.place.path[:depth] == place.path for problem in self._found
+        )
+
     def unknown(self, place: Place, what: str, name: str, candidates: Iterable[str]) -> None:
         """Note a name that is none of `candidates`, with the nearest that is."""
         known = tuple(candidates)

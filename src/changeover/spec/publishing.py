@@ -101,7 +101,3 @@ def _without_titles(value: Any) -> Any:
 
 def _packaged(name: str) -> str:
     return (resources.files("changeover.spec") / name).read_text(encoding="utf-8")
-
-
-if __name__ == "__main__":
-    publish(Path(__file__).parents[3] / "docs")

@@ -56,7 +56,7 @@ def read_text(path: Path, file: str, problems: Problems, *, named_at: Place | No
 def read_yaml(
     text: str, file: str, problems: Problems, *, tags: frozenset[str] = frozenset()
 ) -> Located | None:
-    """The one document in `text`, or None and a problem. Of other tags than YAML's own, `tags` are allowed."""
+    """The one document in `text` (nothing is null), or None and a problem. Of other tags than YAML's own, `tags` are allowed."""
     composer = _Composer(text, file, problems, tags)
     try:
         return composer.document()
@@ -87,7 +87,7 @@ class _Composer:
         self._count = 0
         self.at = Place(file)
 
-    def document(self) -> Located | None:
+    def document(self) -> Located:
         found: Located | None = None
         for event in self._events:
             if not isinstance(event, DocumentStartEvent):
@@ -97,7 +97,7 @@ class _Composer:
                 self._problems.add(self.at, "a second document begins here; only one is read")
                 break
             found = self._value(next(self._events), (), 0)
-        return found
+        return Text("", self.at, plain=True) if found is None else found
 
     def _move(self, event: Event, path: tuple[str, ...]) -> Place:
         mark = event.start_mark
@@ -209,7 +209,15 @@ def _position(before: str) -> tuple[int, int]:
 
 def _explain(error: MarkedYAMLError) -> str:
     """The parser's words, without what it quotes from the file: that may be a secret."""
-    words = re.sub(r"'(?!<)[^']{3,}'|\"[^\"]{3,}\"", "…", error.problem or "")
+    words = re.sub(r"'([^']*)'|\"([^\"]*)\"", _harmless, error.problem or "")
     if "\\t" in words:
         return "a tab: YAML is indented with spaces"
+    if "',' or" in words:
+        return f"no valid YAML: {words}; text with brackets, braces or commas in it is quoted here"
     return f"no valid YAML: {words}"
+
+
+def _harmless(quoted: re.Match[str]) -> str:
+    """One character, or a word of the parser's own."""
+    inside = quoted[1] or quoted[2] or ""
+    return quoted[0] if len(inside) <= 2 or inside.startswith("<") else "…"  # noqa: PLR2004  # `\t` is two

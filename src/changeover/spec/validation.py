@@ -45,6 +45,8 @@ def _report(details: ErrorDetails, root: Located, problems: Problems) -> None:
     elif kind == "missing":
         key = str(details["loc"][-1])
         problems.add(place.under(key), "this key is required, and missing")
+    elif place.path and problems.within(place):
+        return
     elif kind == "literal_error":
         expected = tuple(
             word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")

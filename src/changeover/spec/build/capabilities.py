@@ -11,7 +11,7 @@ from changeover.spec.build.fleet import Fleet
 from changeover.spec.build.hosts import secret
 from changeover.spec.located import Text
 from changeover.spec.paths import Paths
-from changeover.spec.problems import Problems
+from changeover.spec.problems import Problems, nearest
 from changeover.spec.sections import bindings as written
 from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import SecretRef
@@ -109,16 +109,16 @@ def check_placeholders(
 ) -> None:
     """See that every node has a value for what the templates ask."""
     everywhere = PLACEHOLDERS | {*map(str, application.variables), *map(str, release)}
+    asked: dict[str, list[str]] = {}
     for capability, binding in capabilities.items():
-        for text in _templates(binding):
-            for name in _PLACEHOLDER.findall(text):
-                lacking = [
-                    node.name for node in nodes if name not in everywhere and name not in node.variables
-                ]
-                if lacking:
-                    what = f"{{{name}}} has no value for {lacking[0]}: give it under application.variables"
-                    known = sorted(everywhere)
-                    problems.add(text.place, f"{capability}: {what}", expected=known)
+        for name in {name for text in _templates(binding) for name in _PLACEHOLDER.findall(text)}:
+            asked.setdefault(name, []).append(str(capability))
+    for name, by in asked.items():
+        lacking = [node.name for node in nodes if name not in everywhere and name not in node.variables]
+        if lacking:
+            what = f"{', '.join(by)} asks for {{{name}}}, which has no value for {lacking[0]}"
+            at = application.where("variables").under(name)
+            problems.add(at, what, nearest=nearest(name, everywhere))
 
 
 def _templates(binding: written.Binding) -> Iterator[Text]:

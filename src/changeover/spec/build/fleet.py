@@ -36,8 +36,9 @@ class Fleet:
         except ValueError as error:
             problems.add(pattern.place, str(error))
             return []
-        found = [host for name in names for host in self._matching(name)]
-        missing = [name for name in names if not self._matching(name)]
+        matching = {name: self._matching(name) for name in names}
+        found = [host for hosts in matching.values() for host in hosts]
+        missing = [name for name, hosts in matching.items() if not hosts]
         if missing:
             what = f"there is no host or group {missing[0]}"
             problems.unknown(pattern.place, what, missing[0], [*self.hosts, *self.groups])
@@ -54,12 +55,12 @@ class Fleet:
             return (name,)
         if name in self.groups:
             return self.groups[name]
-        return tuple(host for host in self.hosts if "*" in name and fnmatchcase(host, name))
+        return [host for host in self.hosts if fnmatchcase(host, name)] if "*" in name else ()
 
 
 def read_fleet(document: Document, paths: Paths, problems: Problems) -> Fleet:
     """Every host that is written in the file or found in the inventories it names."""
-    fleet, section = Fleet(), document.hosts
+    fleet, section, before = Fleet(), document.hosts, len(problems)
     assert section is not None
     for key, host in section.named.items():
         _add_range(key, host, fleet, problems)
@@ -69,8 +70,10 @@ def read_fleet(document: Document, paths: Paths, problems: Problems) -> Fleet:
             inventory = read_inventory(path, paths, problems)
             if inventory:
                 _add_inventory(inventory, section.ansible, given, fleet, problems)
-    if not fleet.hosts:
+    if not fleet.hosts and len(problems) == before:
         problems.add(section.place, "there is no host")
+    if len(problems) > before:
+        return fleet
     for name, group in (document.groups or {}).items():
         if name in fleet.hosts or name in fleet.groups:
             problems.add(name.place, "a host or group already has this name")

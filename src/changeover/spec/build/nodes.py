@@ -22,7 +22,7 @@ def build_nodes(
 ) -> tuple[Node, ...]:
     """The model's nodes in the order of the file; each has a server of its own in every pool."""
     sections = _sections(application, fleet, problems)
-    if not sections:
+    if not sections and not problems.within(application.where("nodes")):
         problems.add(application.where("nodes"), "there is no node")
     pools = {str(name): choice.haproxy for name, choice in balancers.items() if choice.haproxy}
     for haproxy in pools.values():
@@ -48,10 +48,9 @@ def build_nodes(
 
 
 def _sections(application: written.Application, fleet: Fleet, problems: Problems) -> dict[Text, written.Node]:
-    if isinstance(application.nodes, list):
-        hosts = [
-            pattern.like(host) for pattern in application.nodes for host in fleet.find(pattern, problems)
-        ]
+    if isinstance(application.nodes, Text | list):
+        patterns = application.nodes if isinstance(application.nodes, list) else [application.nodes]
+        hosts = [pattern.like(host) for pattern in patterns for host in fleet.find(pattern, problems)]
         return {host: written.Node(host=host) for host in hosts}
     found: dict[Text, written.Node] = {}
     for key, section in application.nodes.items():

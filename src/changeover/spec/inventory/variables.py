@@ -90,14 +90,14 @@ class _Reader:
         if value is None or (isinstance(value, Text) and value.null):
             return None
         if not isinstance(value, Text):
-            self._problems.add(value.place, f"{name}: expected text")
+            self._problems.add(value.place, "expected text")
             return None
         if value.tag == "!vault" or value.startswith("$ANSIBLE_VAULT"):
-            self._problems.add(value.place, f"{name}: vaults are not opened; give it in the spec")
+            self._problems.add(value.place, "vaults are not opened; give it in the spec")
             return None
         if "{{" in value or "{%" in value:
             self._problems.add(
-                value.place, f"{name}: templates are not filled; give it in the spec, or its plain value"
+                value.place, "templates are not filled; give it in the spec, or its plain value"
             )
             return None
         return value

@@ -3,19 +3,19 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from changeover.spec.located import Map, Text
+from changeover.spec.located import Text
 from changeover.spec.sections.base import (
     AS_LIST,
     AS_MAP,
+    AS_TEXT,
     FORM,
     Identifier,
     Name,
     Section,
     Variables,
-    one_or_many,
 )
 from changeover.spec.sections.bindings import Binding
 from changeover.spec.vocabulary import CAPABILITIES, near_miss
@@ -43,12 +43,8 @@ Capability = Annotated[Identifier, AfterValidator(_capability)]
 Capabilities = dict[Capability, Binding]
 
 
-def _nodes(value: object) -> object:
-    return value if isinstance(value, Map) else one_or_many(value)
-
-
 Nodes = Annotated[
-    Annotated[list[Text], AS_LIST] | Annotated[dict[Text, Node], AS_MAP], FORM, BeforeValidator(_nodes)
+    Annotated[Text, AS_TEXT] | Annotated[list[Text], AS_LIST] | Annotated[dict[Text, Node], AS_MAP], FORM
 ]
 
 

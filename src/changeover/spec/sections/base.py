@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -19,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from changeover.spec import quantities
 from changeover.spec.located import NOWHERE, Map, Seq, Text
@@ -39,7 +40,7 @@ LITERAL_SECRET = "a secret is not written here but referred to: {env: NAME}, {fi
 class Section(BaseModel):
     """A mapping in the file. It remembers where it was written.
 
-    `SHORT` is the field that a bare scalar stands for. `REST` is the field that takes the keys that are no
+    `SHORT` is the field that a bare scalar or list stands for. `REST` is the field that takes the keys that are no
     field's name; without it they are problems.
     """
 
@@ -71,8 +72,9 @@ class Section(BaseModel):
     @classmethod
     def long_form(cls, value: object) -> object:
         """The mapping that a shorter form stands for; anything else as it is."""
-        if cls.SHORT and isinstance(value, Text) and not value.null:
-            return Map(value.place, {value.like(cls.SHORT): value})
+        short = isinstance(value, Seq) or (isinstance(value, Text) and not value.null)
+        if cls.SHORT and short and isinstance(value, Text | Seq):
+            return Map(value.place, {Text(cls.SHORT, value.place): value})
         return value
 
     @model_validator(mode="wrap")
@@ -102,11 +104,10 @@ class Section(BaseModel):
         found = handler.resolve_ref_schema(handler(schema))
         if cls.REST and "properties" in found:
             found["additionalProperties"] = found["properties"].pop(cls.REST)["additionalProperties"]
-        if cls.SHORT and "anyOf" not in found:
-            text = {"type": ["string", "number", "boolean"]}
+        if cls.SHORT and "properties" in found:
             long = dict(found)
             found.clear()
-            found.update({"anyOf": [text, long]})
+            found.update({"anyOf": [long["properties"][cls.SHORT], long]})
         return found
 
 
@@ -147,6 +148,23 @@ def measured(read: Callable[[str], float]) -> Any:
     return BeforeValidator(measure), WithJsonSchema({"type": ["string", "number"]})
 
 
+class OneOrMany:
+    """The metadata of a list, of which a single value stands for a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        many = handler(schema)
+        return {"anyOf": [handler.resolve_ref_schema(many)["items"], many]}
+
+    @staticmethod
+    def _listed(value: object) -> object:
+        return Seq(value.place, [value]) if isinstance(value, Text | Map) else value
+
+
 def no_secret(values: dict[Text, Any]) -> dict[Text, Any]:
     """Refuse a literal under a name that says it is a secret."""
     for name, value in values.items():
@@ -175,11 +193,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Positive = Annotated[int, Field(ge=1, le=10_000)]
 Variables = Annotated[dict[Identifier, Text], AfterValidator(no_secret)]
-
-
-def one_or_many(value: object) -> object:
-    """A single value stands for a list of one."""
-    return value if isinstance(value, Seq) or not isinstance(value, Text | Map) else Seq(value.place, [value])
 
 
 def _form(value: object) -> str:

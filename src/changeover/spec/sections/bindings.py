@@ -15,11 +15,11 @@ from changeover.spec.sections.base import (
     FORM,
     Duration,
     Identifier,
+    OneOrMany,
     SecretRef,
     Section,
     checked,
     no_secret,
-    one_or_many,
 )
 
 _MODE = re.compile(r"(?:0o?)?[0-7]{3,4}", re.ASCII)
@@ -60,9 +60,9 @@ Url = Annotated[Text, _url[0], _url[1]]
 Mode = Annotated[Text, _octal[0], _octal[1]]
 
 ExitStatus = Annotated[int, Field(ge=0, le=255)]
-ExitStatuses = Annotated[tuple[ExitStatus, ...], BeforeValidator(one_or_many)]
+ExitStatuses = Annotated[tuple[ExitStatus, ...], OneOrMany()]
 HttpStatus = Annotated[int, Field(ge=100, le=599)]
-HttpStatuses = Annotated[tuple[HttpStatus, ...], BeforeValidator(one_or_many)]
+HttpStatuses = Annotated[tuple[HttpStatus, ...], OneOrMany()]
 TextOrSecret = Annotated[Annotated[Text, AS_TEXT] | Annotated[SecretRef, AS_MAP], FORM]
 
 

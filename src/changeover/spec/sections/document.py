@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, TypeAdapter, WithJsonSchema
 from changeover.spec.located import Map, Text
 from changeover.spec.problems import Problems
 from changeover.spec.sections.application import Application
-from changeover.spec.sections.base import Name, Section, one_or_many
+from changeover.spec.sections.base import Name, OneOrMany, Section
 from changeover.spec.sections.hosts import Become, Groups, Hosts, Ssh
 from changeover.spec.sections.services import Balancers, Databases, as_mapping
 from changeover.spec.sections.upgrade import Upgrade
@@ -20,9 +20,11 @@ REQUIRED = ("site", "hosts", "application", "upgrade")
 
 
 class Document(Section):
-    """The operator's file, with its includes merged in. A section that holds mistakes is None."""
+    """What changeover upgrades, and how."""
 
-    include: Annotated[list[Text], BeforeValidator(one_or_many)] | None = None
+    # A section that holds mistakes is None.
+
+    include: Annotated[list[Text], OneOrMany()] | None = None
     site: Name | None = None
     hosts: Hosts | None = None
     groups: Groups | None = None

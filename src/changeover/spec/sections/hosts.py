@@ -3,19 +3,17 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
-
-from changeover.spec.located import Map, Text
+from changeover.spec.located import Text
 from changeover.spec.sections.base import (
     Duration,
     Name,
+    OneOrMany,
     Port,
     SecretRef,
     Section,
-    one_or_many,
 )
 
-Texts = Annotated[list[Text], BeforeValidator(one_or_many)]
+Texts = Annotated[list[Text], OneOrMany()]
 
 
 class Key(Section):
@@ -64,18 +62,11 @@ class Host(Section):
 class Ansible(Section):
     """Ansible inventories to take hosts and groups from."""
 
+    SHORT: ClassVar[str] = "inventory"
+
     inventory: Texts
     groups: Texts | None = None
     limit: Text | None = None
-
-    @classmethod
-    def long_form(cls, value: object) -> object:
-        """A path, or a list of them, stands for the inventories."""
-        if isinstance(value, Map):
-            return value
-        listed = one_or_many(value)
-        place = getattr(listed, "place", None)
-        return Map(place, {Text("inventory", place): listed}) if place else value
 
 
 class Hosts(Section):
@@ -90,18 +81,11 @@ class Hosts(Section):
 class Group(Section):
     """Hosts under one name, and what they have in common."""
 
+    SHORT: ClassVar[str] = "hosts"
+
     hosts: Texts
     ssh: Ssh | None = None
     become: Become | None = None
-
-    @classmethod
-    def long_form(cls, value: object) -> object:
-        """A pattern, or a list of them, stands for the hosts."""
-        if isinstance(value, Map):
-            return value
-        listed = one_or_many(value)
-        place = getattr(listed, "place", None)
-        return Map(place, {Text("hosts", place): listed}) if place else value
 
 
 Groups = dict[Name, Group]

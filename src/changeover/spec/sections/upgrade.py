@@ -17,13 +17,13 @@ from changeover.spec.sections.base import (
     Duration,
     Identifier,
     Name,
+    OneOrMany,
     Positive,
     Section,
     Size,
     Variables,
     checked,
     matching,
-    one_or_many,
 )
 
 _version = checked(
@@ -50,7 +50,7 @@ def _batch(value: object) -> Batch:
 Batches = Annotated[
     list[Annotated[Any, BeforeValidator(_batch), WithJsonSchema({"type": ["integer", "string"]})]],
     Field(min_length=1),
-    BeforeValidator(one_or_many),
+    OneOrMany(),
 ]
 
 
@@ -101,7 +101,7 @@ class CommandMigration(Section):
 
 
 Migration = Annotated[Annotated[Text, AS_TEXT] | Annotated[CommandMigration, AS_MAP], FORM]
-MigrationList = Annotated[list[Migration], BeforeValidator(one_or_many)]
+MigrationList = Annotated[list[Migration], OneOrMany()]
 
 
 class Migrations(Section):
@@ -122,7 +122,7 @@ class Upgrade(Section):
     strategy: Text = Text("rolling")
     batches: Batches = [Batch(count=1)]
     keep_serving: Count = 1
-    gates: Annotated[list[Gate], BeforeValidator(one_or_many)] = []
+    gates: Annotated[list[Gate], OneOrMany()] = []
     failure_budget: FailureBudget = FailureBudget()
     limits: Limits = Limits()
     timeouts: dict[Identifier, Annotated[Duration, Field(gt=0)]] = {}
