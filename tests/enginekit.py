@@ -1,17 +1,27 @@
 """What tests of the engine are made from: small plans, and a world whose answers are written down beforehand."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, ClassVar, cast
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, TypeVar, cast
 
 from changeover.actions.base import Context
+from changeover.engine.events import Verb
+from changeover.engine.fold import RunStatus
+from changeover.engine.journal import Journal
+from changeover.engine.owner import Owner
+from changeover.engine.runner import Runner
 from changeover.errors import HostError, StepError
 from changeover.model.plan import Budget, Operation, Plan, Stage, Step
 from changeover.model.values import Observation, absent, done, unknown
-from changeover.ports import World
+from changeover.ports import Clock, World
 from changeover.simulation.clock import SimulatedClock
 from tests.sites import a_release, a_site
+
+T = TypeVar("T")
+
+PATIENCE = 30
+"""Seconds after which a test that waits for the engine has failed."""
 
 
 def a_step(name: str, **more: Any) -> Step:
@@ -37,13 +47,15 @@ def budgets(batch: int, total: int, consecutive: int) -> tuple[Budget, ...]:
     return Budget("batch", batch), Budget("total", total), Budget("consecutive", consecutive)
 
 
-def a_world() -> World:
+def a_world(clock: Clock | None = None) -> World:
     """A world with nothing in it but the time."""
-    return World({}, {}, {}, cast("Any", None), SimulatedClock())
+    return World({}, {}, {}, cast("Any", None), clock or SimulatedClock())
 
 
 class Scripted:
     """Does what the script says for each attempt at a step: by default it succeeds.
+
+    `hold` keeps an attempt in flight until the event is set. `most` is how much of each limit was in use.
 
     `ok`; `fail`: an error, and nothing has changed; `half`: an error, and the effect is half there; `hang`:
     no answer; `late`: the effect is there, no answer; `idle`: no error, and no effect; `blind`: the effect is
@@ -58,8 +70,8 @@ class Scripted:
         self.performed: list[str] = []
         self.observed: list[str] = []
         self.contexts: dict[str, Context] = {}
-        self.running: set[str] = set()
-        self.most: dict[str, int] = defaultdict(int)
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
         self.blind: set[str] = set()
         self.hold: dict[str, asyncio.Event] = {}
 
@@ -78,6 +90,15 @@ class Scripted:
         word = words.pop(0) if words else "ok"
         self.performed.append(name)
         self.contexts[name] = context
+        limits = next(step.limits for step in context.plan.steps() if step.id == name)
+        self.running.update(limits)
+        self.most |= self.running
+        try:
+            return await self._do(name, word)
+        finally:
+            self.running.subtract(limits)
+
+    async def _do(self, name: str, word: str) -> str:
         if name in self.hold:
             await self.hold[name].wait()
         await asyncio.sleep(0)
@@ -94,3 +115,42 @@ class Scripted:
         if word in ("fail", "half"):
             raise StepError(f"{name} did not come about", hint="look at its log")
         return f"{name} performed"
+
+
+async def begin(journal: Journal, plan: Plan) -> str:
+    """A new run of the plan."""
+    return await journal.create_run(plan, actor="ops", reason="upgrade", owner=Owner.current())
+
+
+async def conduct(journal: Journal, run: str, *actions: Scripted, **more: Any) -> RunStatus:
+    """Conduct it until it rests; no test waits for longer than its patience."""
+    world = a_world(more.pop("clock", None))
+    runner = Runner(journal, run, world, {it.kind: it for it in actions}, poll=0.01, **more)
+    async with asyncio.timeout(PATIENCE):
+        return await runner.run()
+
+
+async def tell(journal: Journal, run: str, verb: Verb, step: str = "", reason: str = "", **more: Any) -> int:
+    """Send a command, as Kim."""
+    return await journal.command(run, verb, actor="kim", step=step, reason=reason, **more)
+
+
+async def answer(journal: Journal, number: int) -> tuple[str, str]:
+    """What came of a command."""
+    record = await journal.command_outcome(number)
+    return record.outcome, record.answer
+
+
+async def answered(journal: Journal, number: int) -> tuple[str, str]:
+    """The same, once there is an answer."""
+    async with asyncio.timeout(PATIENCE):
+        while not (await answer(journal, number))[0]:  # noqa: ASYNC110 - the journal may be another process's
+            await asyncio.sleep(0.005)
+    return await answer(journal, number)
+
+
+async def eventually(look: Callable[[], Awaitable[T]], expected: T) -> None:
+    """Return once `look` answers what is expected."""
+    async with asyncio.timeout(PATIENCE):
+        while await look() != expected:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)

@@ -1,38 +1,32 @@
-"""The runner conducts a run through success, failure and the words of a person."""
+"""The runner conducts a run through success, failure, crashes and the words of a person."""
 
 import asyncio
+import itertools
 from typing import Any
 
-from changeover.engine.events import StepChanged, Verb
-from changeover.engine.fold import RunStatus
+import pytest
+
+from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunChanged, StepChanged, Verb
 from changeover.engine.journal import Journal
-from changeover.engine.owner import Owner
-from changeover.engine.runner import Runner
-from changeover.model.plan import Plan
+from changeover.model.plan import Step
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
-from tests.enginekit import Scripted, a_gate, a_plan, a_step, a_world, budgets
+from tests.enginekit import (
+    PATIENCE,
+    Scripted,
+    a_gate,
+    a_plan,
+    a_step,
+    answer,
+    answered,
+    begin,
+    budgets,
+    conduct,
+    eventually,
+    tell,
+)
 
 S, R = StepState, RunState
-
-
-async def begin(journal: Journal, plan: Plan) -> str:
-    return await journal.create_run(plan, actor="ops", reason="upgrade", owner=Owner.current())
-
-
-async def conduct(journal: Journal, run: str, action: Scripted, **more: Any) -> RunStatus:
-    runner = Runner(journal, run, a_world(), {"scripted": action}, poll=0.01, **more)
-    async with asyncio.timeout(20):
-        return await runner.run()
-
-
-async def tell(journal: Journal, run: str, verb: Verb, step: str = "", reason: str = "", **more: Any) -> int:
-    return await journal.command(run, verb, actor="kim", step=step, reason=reason, **more)
-
-
-async def answer(journal: Journal, number: int) -> tuple[str, str]:
-    record = await journal.command_outcome(number)
-    return record.outcome, record.answer
 
 
 async def test_a_run_performs_every_step_once_and_in_order(journal: Journal) -> None:
@@ -45,3 +39,541 @@ async def test_a_run_performs_every_step_once_and_in_order(journal: Journal) -> 
     assert action.performed == ["a", "b", "c"]
     assert (await journal.status(run)).counts[S.DONE] == 3
     assert (await journal.run(run)).ended_at is not None
+
+
+async def test_a_limit_is_never_exceeded(journal: Journal) -> None:
+    """Steps that share a limit share its places; others do not wait for them."""
+    limited = [a_step(f"x{number}", limits=("two",)) for number in range(7)]
+    run = await begin(journal, a_plan([*limited, a_step("y")], limits={"two": 2}))
+    action = Scripted()
+    assert (await conduct(journal, run, action)).state is R.DONE
+    assert action.most["two"] == 2
+
+
+async def test_a_failed_attempt_is_followed_by_another_after_the_wait(journal: Journal) -> None:
+    """As often as the plan allows; the clock is the world's."""
+    run = await begin(journal, a_plan([a_step("x", attempts=3, retry_wait=5)]))
+    action = Scripted(x="fail fail ok")
+    status = await conduct(journal, run, action)
+    assert status.state is R.DONE
+    assert action.performed == ["x"] * 3
+    starts = [event.at for event in await journal.events(run) if _is(event, S.RUNNING)]
+    assert [b - a for a, b in itertools.pairwise(starts)] == [5, 5]
+    assert action.contexts["x"].attempt == 3
+    assert action.contexts["x"].since == starts[0]
+
+
+async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journal: Journal) -> None:
+    """Nothing that needs it is launched; what went wrong and what to do is in the journal."""
+    run = await begin(journal, a_plan([a_step("x", attempts=2)], [a_step("y")]))
+    action = Scripted(x="fail fail")
+    status = await conduct(journal, run, action)
+    assert (status.state, status.reason) == (R.STOPPED, "x failed: x did not come about")
+    last = status.steps["x"].last
+    assert last is not None
+    assert (last.state, last.error, last.hint) == (S.FAILED, "StepError", "look at its log")
+    assert action.performed == ["x", "x"]
+    assert (await journal.run(run)).ended_at is None
+
+
+async def test_what_is_in_flight_finishes_when_another_step_fails(journal: Journal) -> None:
+    """A stop launches nothing new and breaks nothing off."""
+    run = await begin(journal, a_plan([a_step("x"), a_step("y"), a_step("z", needs=("y",))]))
+    action = Scripted(x="fail")
+    action.hold["y"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _state(journal, run), R.STOPPED)
+    action.hold["y"].set()
+    status = await conducting
+    assert [status.steps[step].state for step in "xyz"] == [S.FAILED, S.DONE, S.PENDING]
+
+
+async def test_a_step_that_is_late_is_done_if_it_is_observed_done(journal: Journal) -> None:
+    """The time limit ends the waiting, the observation decides."""
+    run = await begin(journal, a_plan([a_step("x", timeout=0.05)]))
+    assert (await conduct(journal, run, Scripted(x="late"))).state is R.DONE
+
+
+async def test_a_step_that_hangs_fails_with_its_time_limit(journal: Journal) -> None:
+    """With what was observed."""
+    run = await begin(journal, a_plan([a_step("x", timeout=0.05)]))
+    status = await conduct(journal, run, Scripted(x="hang"))
+    last = status.steps["x"].last
+    assert last is not None
+    assert (last.error, last.evidence) == (
+        "StepTimeoutError",
+        "not within 0.05 s; then observed: x is not there",
+    )
+
+
+async def test_performed_is_not_done_until_it_is_observed(journal: Journal) -> None:
+    """An action that raises nothing and achieves nothing has failed."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    status = await conduct(journal, run, Scripted(x="idle"))
+    assert status.steps["x"].evidence == "performed (x performed), but then observed: x is not there"
+    assert status.steps["x"].state is S.FAILED
+
+
+async def test_an_effect_that_cannot_be_observed_is_looked_at_again(journal: Journal) -> None:
+    """It is in doubt meanwhile, and never performed twice."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    action = Scripted(x="blind")
+    assert (await conduct(journal, run, action)).state is R.DONE
+    assert action.performed == ["x"]
+    assert S.IN_DOUBT in [
+        event.state for event in await journal.events(run) if isinstance(event, StepChanged)
+    ]
+
+
+async def test_a_defect_in_an_action_is_a_failed_step(journal: Journal) -> None:
+    """The engine goes on, and the journal names the type."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    status = await conduct(journal, run, Scripted(x="bug"))
+    last = status.steps["x"].last
+    assert last is not None
+    assert (last.error, last.evidence) == ("ZeroDivisionError", "a defect")
+
+
+async def test_a_step_of_an_unknown_kind_fails_and_says_so(journal: Journal) -> None:
+    """The plan was made by a version that had it."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    status = await conduct(journal, run)
+    assert "no action 'scripted'" in status.steps["x"].evidence
+
+
+async def test_retried_by_a_person_it_is_observed_first(journal: Journal) -> None:
+    """What they have done by hand is not done again; the count of attempts goes on, its time begins anew."""
+    run = await begin(journal, a_plan([a_step("x"), a_step("y")], budgets=budgets(0, 0, 0)))
+    action = Scripted(x="fail", y="fail")
+    await conduct(journal, run, action)
+    action.effects["x"] = "whole"
+    await tell(journal, run, Verb.RETRY, "x")
+    await tell(journal, run, Verb.RETRY, "y")
+    status = await conduct(journal, run, action)
+    assert status.state is R.DONE
+    assert sorted(action.performed) == ["x", "y", "y"]
+    assert status.steps["y"].attempt == 2
+    assert action.contexts["y"].since == status.steps["y"].started_at
+
+
+# Crashes
+
+
+async def crash_in_flight(journal: Journal, run: str, action: Scripted, step: str) -> None:
+    """End a conductor while that step is in flight, leaving the journal as a crash would."""
+    action.hold[step] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _performing(action, step), True)
+    conducting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await conducting
+    action.hold.clear()
+    action.performed.clear()
+    assert (await journal.status(run)).steps[step].state is S.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("effect", "state", "performed"),
+    [("whole", R.DONE, ["y"]), ("", R.DONE, ["x", "y"]), ("half", R.STOPPED, [])],
+)
+async def test_what_was_in_flight_at_a_crash_is_observed(
+    journal: Journal, effect: str, state: RunState, performed: list[str]
+) -> None:
+    """Done: it goes on; absent: again; half done: a person decides."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    action = Scripted()
+    await crash_in_flight(journal, run, action, "x")
+    action.effects["x"] = effect
+    status = await conduct(journal, run, action)
+    assert status.state is state
+    assert action.performed == performed
+    assert status.epoch == 2
+
+
+async def test_what_cannot_be_observed_after_a_crash_waits_for_a_person(journal: Journal) -> None:
+    """With the reason why it could not be told."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    action = Scripted()
+    await crash_in_flight(journal, run, action, "x")
+    action.blind.add("x")
+    status = await conduct(journal, run, action)
+    assert status.state is R.STOPPED
+    assert status.steps["x"].evidence == "x cannot be reached"
+
+
+async def test_a_crash_does_not_use_up_an_attempt(journal: Journal) -> None:
+    """Only failures count against what the plan allows."""
+    run = await begin(journal, a_plan([a_step("x", attempts=2)]))
+    action = Scripted(x="ok fail ok")
+    await crash_in_flight(journal, run, action, "x")
+    assert (await conduct(journal, run, action)).state is R.DONE
+    assert action.performed == ["x", "x"]
+
+
+async def test_since_outlives_a_crash(journal: Journal) -> None:
+    """A timed gate goes on counting from its first start."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    action = Scripted()
+    await crash_in_flight(journal, run, action, "x")
+    since = action.contexts["x"].since
+    await conduct(journal, run, action)
+    assert action.contexts["x"].since == since
+    assert action.contexts["x"].attempt == 2
+
+
+# Failure budgets
+
+
+def a_batch(*nodes: str, stop: str = "stop") -> list[Step]:
+    """Two steps for each node, one after the other."""
+    return [
+        step
+        for node in nodes
+        for step in (
+            a_step(f"{node}/{stop}", unit=node),
+            a_step(f"{node}/start", unit=node, needs=(f"{node}/{stop}",)),
+        )
+    ]
+
+
+async def test_a_node_that_fails_within_the_budgets_is_set_aside(journal: Journal) -> None:
+    """The rest of its steps are skipped, in later stages too, and the run goes on."""
+    later = [a_step(f"app{number}/clean", unit=f"app{number}") for number in (1, 2)]
+    run = await begin(journal, a_plan(a_batch("app1", "app2"), later, budgets=budgets(1, 1, 1)))
+    action = Scripted(app1__stop="fail")
+    status = await conduct(journal, run, action)
+    assert status.state is R.DONE
+    assert status.steps_in(S.SKIPPED) == ["app1/stop", "app1/start", "app1/clean"]
+    last = status.steps["app1/clean"].last
+    assert last is not None
+    assert (last.actor, last.reason) == (FAILURE_BUDGET, "app1 was set aside: app1/stop failed")
+
+
+async def test_one_node_more_than_the_budget_stops_the_run(journal: Journal) -> None:
+    """It says which budget, and how many there were."""
+    run = await begin(journal, a_plan(a_batch("app1"), a_batch("app2"), budgets=budgets(1, 1, 5)))
+    status = await conduct(journal, run, Scripted(app1__stop="fail", app2__stop="fail"))
+    assert status.state is R.STOPPED
+    assert status.reason == "app2/stop failed: 2 nodes failed in this run, the limit is 1"
+
+
+async def test_a_failure_that_is_no_nodes_is_in_no_budget(journal: Journal) -> None:
+    """A database that fails is not one node of many."""
+    run = await begin(journal, a_plan([a_step("main/expand")], budgets=budgets(9, 9, 9)))
+    assert (await conduct(journal, run, Scripted(main__expand="fail"))).state is R.STOPPED
+
+
+async def test_a_node_that_is_brought_back_is_upgraded_after_all(journal: Journal) -> None:
+    """To retry one of its steps brings back all that was set aside with it."""
+    gate = a_gate("go")
+    run = await begin(journal, a_plan(a_batch("app1", "app2"), [gate], budgets=budgets(1, 1, 1)))
+    action = Scripted(app1__stop="fail")
+    status = await conduct(journal, run, action)
+    assert status.state is R.WAITING
+    number = await tell(journal, run, Verb.RETRY, "app1/start")
+    status = await conduct(journal, run, action)
+    assert await answer(journal, number) == ("taken", "to be done again: app1/stop, app1/start")
+    assert status.state is R.WAITING
+    assert not status.steps_in(S.SKIPPED)
+    assert action.performed[-2:] == ["app1/stop", "app1/start"]
+
+
+async def test_no_further_attempt_for_a_node_that_was_set_aside(journal: Journal) -> None:
+    """A step of it that is in flight still ends, but is not tried again."""
+    steps = [a_step("app1/x", unit="app1"), a_step("app1/y", unit="app1", attempts=5)]
+    run = await begin(journal, a_plan(steps, budgets=budgets(1, 1, 1)))
+    action = Scripted(app1__x="fail", app1__y="fail ok")
+    action.hold["app1/y"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _step(journal, run, "app1/x"), S.SKIPPED)
+    action.hold["app1/y"].set()
+    status = await conducting
+    assert status.state is R.DONE
+    assert action.performed.count("app1/y") == 1
+
+
+# Interlocks
+
+
+class Interlock:
+    """Says what it is told to say, and remembers when it was asked."""
+
+    def __init__(self, *verdicts: Verdict | Exception | None) -> None:
+        self.verdicts = list(verdicts)
+
+    async def __call__(self, step: Step) -> Verdict | None:
+        verdict = self.verdicts.pop(0) if self.verdicts else None
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+
+BAD = Verdict("capacity floor", Outcome.BAD, "1 of 2 in rotation", "bring one back")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (BAD, "x: capacity floor: 1 of 2 in rotation (bring one back)"),
+        (Verdict("floor", Outcome.UNKNOWN, "nobody knows"), "x: floor: nobody knows"),
+        (OSError("no answer"), "the interlocks of x could not be asked: no answer"),
+    ],
+)
+async def test_an_interlock_stops_the_run_before_the_effect(
+    journal: Journal, verdict: Verdict | Exception, says: str
+) -> None:
+    """The step has not begun; once the site is set right, to retry it goes on."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    action = Scripted()
+    status = await conduct(journal, run, action, guard=Interlock(verdict))
+    assert (status.state, status.reason) == (R.STOPPED, says)
+    assert (status.steps["x"].state, action.performed) == (S.PENDING, [])
+    await tell(journal, run, Verb.RETRY, "x")
+    assert (await conduct(journal, run, action)).state is R.DONE
+
+
+async def test_an_interlock_that_breaks_with_the_effect_stops_the_run_after_it(journal: Journal) -> None:
+    """What was done is recorded, and nothing follows until a person continues."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    action = Scripted()
+    status = await conduct(journal, run, action, guard=Interlock(None, BAD))
+    assert (status.state, status.steps["x"].state, action.performed) == (R.STOPPED, S.DONE, ["x"])
+    await tell(journal, run, Verb.CONTINUE)
+    assert (await conduct(journal, run, action)).state is R.DONE
+
+
+async def test_good_verdicts_stop_nothing(journal: Journal) -> None:
+    """They are asked twice for each attempt."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    good = Interlock(*[Verdict("floor", Outcome.GOOD, "2 of 2")] * 2, BAD)
+    assert (await conduct(journal, run, Scripted(), guard=good)).state is R.DONE
+
+
+# Commands
+
+
+async def test_a_gate_waits_for_its_approval(journal: Journal) -> None:
+    """The run rests, holds its site, and goes on with the actor in the journal."""
+    run = await begin(journal, a_plan([a_gate("go")], [a_step("x")]))
+    action = Scripted()
+    status = await conduct(journal, run, action)
+    assert (status.state, status.reason) == (R.WAITING, "for a person: go")
+    await tell(journal, run, Verb.APPROVE, "go")
+    status = await conduct(journal, run, action)
+    assert status.state is R.DONE
+    last = status.steps["go"].last
+    assert last is not None
+    assert last.actor == "kim"
+
+
+async def test_a_gate_that_is_refused_stops_the_run(journal: Journal) -> None:
+    """And may be asked again."""
+    run = await begin(journal, a_plan([a_gate("go")], budgets=budgets(9, 9, 9)))
+    await conduct(journal, run, Scripted())
+    await tell(journal, run, Verb.REFUSE, "go", "not today")
+    status = await conduct(journal, run, Scripted())
+    assert (status.state, status.reason) == (R.STOPPED, "go was refused")
+    await tell(journal, run, Verb.RETRY, "go")
+    assert (await conduct(journal, run, Scripted())).state is R.WAITING
+
+
+async def test_commands_are_noticed_while_the_run_waits(journal: Journal) -> None:
+    """A conductor told to stay needs no new one."""
+    run = await begin(journal, a_plan([a_gate("go")]))
+    conducting = asyncio.create_task(conduct(journal, run, Scripted(), on_stop="wait"))
+    await eventually(lambda: _state(journal, run), R.WAITING)
+    number = await tell(journal, run, Verb.APPROVE, "go")
+    assert await answered(journal, number) == ("taken", "go is approved")
+    assert (await conducting).state is R.DONE
+
+
+async def test_a_pause_lets_what_is_in_flight_finish(journal: Journal) -> None:
+    """Nothing new begins until it is continued, by the next conductor too."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    action = Scripted()
+    action.hold["x"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _performing(action, "x"), True)
+    await answered(journal, await tell(journal, run, Verb.PAUSE))
+    action.hold["x"].set()
+    status = await conducting
+    assert (status.state, status.steps["x"].state) == (R.PAUSED, S.DONE)
+    assert (await conduct(journal, run, action)).state is R.PAUSED
+    await tell(journal, run, Verb.CONTINUE)
+    assert (await conduct(journal, run, action)).state is R.DONE
+    assert action.performed == ["x", "y"]
+
+
+async def test_a_pause_ends_the_wait_for_the_next_attempt(journal: Journal) -> None:
+    """The run rests at once; continued, the attempt is made."""
+    run = await begin(journal, a_plan([a_step("x", attempts=2, retry_wait=1)]))
+    action = Scripted(x="fail ok")
+    clock = _FrozenClock()
+    conducting = asyncio.create_task(conduct(journal, run, action, clock=clock))
+    await asyncio.wait_for(clock.asked.wait(), PATIENCE)
+    await tell(journal, run, Verb.PAUSE)
+    assert (await conducting).state is R.PAUSED
+    await tell(journal, run, Verb.CONTINUE)
+    assert (await conduct(journal, run, action)).state is R.DONE
+
+
+async def test_skipping_a_step_that_waits_for_its_next_attempt(journal: Journal) -> None:
+    """It is not made any more."""
+    run = await begin(journal, a_plan([a_step("x", attempts=2, retry_wait=1)], [a_step("y")]))
+    action = Scripted(x="fail ok")
+    clock = _FrozenClock()
+    conducting = asyncio.create_task(conduct(journal, run, action, clock=clock))
+    await asyncio.wait_for(clock.asked.wait(), PATIENCE)
+    await tell(journal, run, Verb.SKIP, "x", "not needed")
+    assert (await conducting).state is R.DONE
+    assert action.performed == ["x", "y"]
+
+
+async def test_an_abort_lets_what_is_in_flight_finish_and_leaves_the_site_as_it_is(journal: Journal) -> None:
+    """Then the run has ended, and the site is free."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    action = Scripted()
+    action.hold["x"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _performing(action, "x"), True)
+    number = await tell(journal, run, Verb.ABORT, reason="enough")
+    assert await answered(journal, number) == ("taken", "it ends as soon as what is in flight has finished")
+    action.hold["x"].set()
+    status = await conducting
+    assert (status.state, status.reason) == (R.ABORTED, "enough")
+    assert (status.steps["x"].state, status.steps["y"].state) == (S.DONE, S.PENDING)
+    await begin(journal, a_plan([a_step("x")]))
+
+
+async def test_an_abort_is_remembered_over_a_crash(journal: Journal) -> None:
+    """The next conductor looks at what was in flight, and ends the run."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    action = Scripted()
+    action.hold["x"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, action))
+    await eventually(lambda: _performing(action, "x"), True)
+    await answered(journal, await tell(journal, run, Verb.ABORT, reason="enough"))
+    conducting.cancel()
+    await asyncio.gather(conducting, return_exceptions=True)
+    status = await conduct(journal, run, action)
+    assert (status.state, status.steps["x"].state) == (R.ABORTED, S.PENDING)
+
+
+async def test_commands_still_unanswered_at_the_end_are_refused(journal: Journal) -> None:
+    """Whoever sent them hears of it."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    late = await tell(journal, run, Verb.PAUSE)
+    await conduct(journal, run, Scripted())
+    assert await answer(journal, late) == ("refused", "the run has ended: aborted")
+
+
+async def test_a_refused_command_is_recorded_and_answered(journal: Journal) -> None:
+    """With why, and it changes nothing."""
+    run = await begin(journal, a_plan([a_gate("app1/go")]))
+    number = await tell(journal, run, Verb.APPROVE, "app1/goo")
+    assert (await conduct(journal, run, Scripted())).state is R.WAITING
+    why = "the plan has no step 'app1/goo'; did you mean 'app1/go'?"
+    assert await answer(journal, number) == ("refused", why)
+    assert why in [event.refused for event in await journal.events(run) if isinstance(event, CommandTaken)]
+
+
+async def test_a_skipped_step_holds_the_finalize_gate(journal: Journal) -> None:
+    """Until it is addressed, or accepted with a reason."""
+    plan = a_plan([a_step("x"), a_step("y")], finalize=[a_gate("go"), a_step("drop", needs=("go",))])
+    run = await begin(journal, plan)
+    action = Scripted(x="fail fail", y="fail")
+    await conduct(journal, run, action)
+    await tell(journal, run, Verb.SKIP, "x", "broken")
+    await tell(journal, run, Verb.RETRY, "y")
+    assert (await conduct(journal, run, action)).state is R.WAITING
+    for verb, reason in ((Verb.APPROVE, ""), (Verb.SKIP, "go on")):
+        number = await tell(journal, run, verb, "go", reason)
+        status = await conduct(journal, run, action)
+        outcome, said = await answer(journal, number)
+        assert (outcome, status.state) == ("refused", R.WAITING)
+        assert "these were skipped: x" in said
+    await tell(journal, run, Verb.APPROVE, "go", "x is obsolete", accept_skipped=True)
+    assert (await conduct(journal, run, action)).state is R.DONE
+
+
+# Around it
+
+
+async def test_secrets_are_taken_out_of_everything_that_is_recorded(journal: Journal) -> None:
+    """Evidence, errors, reasons and answers."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    number = await tell(journal, run, Verb.APPROVE, "swordfish")
+    status = await conduct(
+        journal,
+        run,
+        Scripted(x="fail"),
+        redact=lambda text: text.replace("swordfish", "***").replace("x did not come about", "***"),
+    )
+    assert status.steps["x"].evidence == "***"
+    assert "***" in status.reason
+    assert "swordfish" not in (await answer(journal, number))[1]
+    recorded = "".join(
+        str(event) for event in await journal.events(run) if not isinstance(event, CommandTaken)
+    )
+    assert "swordfish" not in recorded
+    assert "did not come about" not in recorded
+
+
+async def test_long_evidence_is_cut(journal: Journal) -> None:
+    """What a command printed may be megabytes."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    status = await conduct(journal, run, Scripted(), redact=lambda _: "x" * 5000)
+    assert status.steps["x"].evidence.endswith("x… (1000 characters more)")
+
+
+async def test_the_observer_sees_every_event_once_it_is_durable(journal: Journal) -> None:
+    """From this conductor's claim on; an observer that fails is no reason to stop."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    seen: list[Event] = []
+
+    def observe(event: Event) -> None:
+        seen.append(event)
+        raise ZeroDivisionError
+
+    await conduct(journal, run, Scripted(), observer=observe)
+    assert seen == (await journal.events(run))[1:]
+
+
+async def test_the_end_of_the_run_is_its_last_event(journal: Journal) -> None:
+    """So that whoever follows it knows when to stop."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    await conduct(journal, run, Scripted())
+    events = [event async for event in journal.follow(run)]
+    assert isinstance(events[-1], RunChanged)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+
+
+class _FrozenClock:
+    """A clock in which nobody's sleep ends."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def now(self) -> float:
+        return 1_800_000_000.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+def _is(event: Event, state: StepState) -> bool:
+    return isinstance(event, StepChanged) and event.state is state
+
+
+async def _state(journal: Journal, run: str) -> RunState:
+    return (await journal.run(run)).state
+
+
+async def _step(journal: Journal, run: str, step: str) -> StepState:
+    return (await journal.status(run)).steps[step].state
+
+
+async def _performing(action: Scripted, step: str) -> Any:
+    return step in action.performed
