@@ -10,6 +10,8 @@ from changeover.lab.errors import LabError
 from changeover.lab.service import Service
 from tests.lab.conftest import Node
 
+pytestmark = pytest.mark.slow
+
 NOTE = {"id": "n1", "body": "Two Words"}
 
 

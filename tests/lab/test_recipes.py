@@ -50,6 +50,12 @@ def test_the_image_is_built_by_one_command() -> None:
     assert "--customize-hook=sh '/c/a hook' \"$1\"" in command
 
 
+def test_the_image_is_fetched_as_the_machine_fetches() -> None:
+    """Proxies of the machine's apt are handed on."""
+    proxy = 'Acquire::http::Proxy "http://proxy:3128";'
+    assert f"--aptopt={proxy}" in build_command(Path("/c/i"), Path("/c/h"), [proxy])
+
+
 def test_the_image_is_named_by_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another list of packages is another image."""
     before = digest()

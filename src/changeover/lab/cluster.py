@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from changeover.lab import ready, reset, site
+from changeover.lab import inotify, ready, reset, site
 from changeover.lab.cgroup import wait_until
 from changeover.lab.directory import Directory, make_key
 from changeover.lab.faults import FILL, FILLER, Fault
@@ -44,9 +44,10 @@ class Cluster:
         self._write_known_hosts(layout)
         self.directory.write_credentials(database_access(layout, self.directory))
         self.world.open()
-        for member in layout.members():
-            if self.world.host_pid(member.name) is None:
-                self.world.boot(member, image)
+        off = [member for member in layout.members() if self.world.host_pid(member.name) is None]
+        inotify.require_room(len(off))
+        for member in off:
+            self.world.boot(member, image)
         self.wait_ready()
 
     def down(self) -> None:
@@ -57,7 +58,7 @@ class Cluster:
     def wait_ready(self, *only: str) -> None:
         """Return when the services of all hosts, or of those named, answer."""
         with self.window() as window:
-            ready.wait_ready(self.layout, window, alive=self._alive, only=only or None)
+            ready.wait_ready(self.layout, window, ended=self._ended, only=only or None)
 
     def reset(self) -> None:
         """Put every host back to its first state: release, faults, schema, empty database, pool; mends what is broken.
@@ -134,8 +135,13 @@ class Cluster:
         seed = self.directory.host(member.name) / "seed.tar"
         self.world.run_on(member.name, ["sh", "-c", script], stdin=seed.read_bytes())
 
-    def _alive(self, name: str) -> bool:
-        return self.world.host_cgroup(name).exists() and bool(self.world.host_cgroup(name).pids())
+    def _ended(self, name: str) -> str | None:
+        """Return what a host last said when no process of it is left, else None."""
+        cgroup = self.world.host_cgroup(name)
+        if cgroup.exists() and cgroup.pids():
+            return None
+        lines = (self.directory.host(name) / "console.log").read_text(errors="replace").splitlines()
+        return " / ".join(lines[-3:]) or "nothing"
 
     def _prepare(self, member: Member, layout: Layout) -> None:
         host = self.directory.host(member.name)

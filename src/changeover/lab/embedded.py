@@ -69,7 +69,7 @@ class Embedded:
     def wait_ready(self, *only: str) -> None:
         """Return when the services of all hosts, or of those named, answer."""
         with self.window() as window:
-            ready.wait_ready(self.layout, window, alive=lambda _: True, only=only or None)
+            ready.wait_ready(self.layout, window, ended=lambda _: None, only=only or None)
 
     def reset(self) -> None:
         """Put every host back to its first state: release, faults, schema, empty database, pool."""
@@ -240,7 +240,9 @@ class Embedded:
     def _tools(self, directory: Path, binaries: Binaries) -> None:
         """Wrap the tools that take snapshots: unpacked ones need their libraries named."""
         directory.mkdir(exist_ok=True)
-        settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in binaries.environment.items())
+        settings = "".join(
+            f"export {name}={shlex.quote(value)}\n" for name, value in binaries.environment.items()
+        )
         for tool in ("pg_dump", "pg_restore"):
             wrapper = directory / tool
             program = shlex.quote(str(binaries.postgresql / tool))
@@ -253,7 +255,7 @@ class Embedded:
         if done.exists():
             return
         with self.window() as window:
-            ready.wait_ready(layout, window, alive=lambda _: True, only=[member.name])
+            ready.wait_ready(layout, window, ended=lambda _: None, only=[member.name])
         password = self.directory.database_password.read_text()
         sql = reset_sql() + setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, password)
         where = ["-h", member.address, "-p", str(layout.database.port), "-U", "postgres", "-d", "postgres"]

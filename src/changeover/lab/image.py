@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from changeover.lab.errors import LabError
@@ -83,8 +83,8 @@ def image_path() -> Path:
     return cache_dir() / f"image-{SUITE}-{digest()}"
 
 
-def build_command(target: Path, hook: Path) -> list[str]:
-    """Return the command that makes the image in `target`; apt's settings of this machine apply to it."""
+def build_command(target: Path, hook: Path, apt_options: Sequence[str] = ()) -> list[str]:
+    """Return the command that makes the image in `target`, with further lines of apt.conf(5)."""
     return [
         "mmdebstrap",
         "--quiet",
@@ -95,6 +95,7 @@ def build_command(target: Path, hook: Path) -> list[str]:
         f"--include={','.join(PACKAGES)}",
         "--aptopt=Acquire::Languages none",
         "--aptopt=Acquire::Check-Valid-Until false",
+        *(f"--aptopt={option}" for option in apt_options),
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -131,7 +132,7 @@ def _build(image: Path) -> None:
     hook.write_text(CUSTOMIZE)
     # mmdebstrap reads HOME and TMPDIR; the locale must exist in the image as well as here.
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
-    command = build_command(partial, hook)
+    command = build_command(partial, hook, _apt_transport())
     done = subprocess.run(
         command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -141,6 +142,13 @@ def _build(image: Path) -> None:
         raise LabError(f"mmdebstrap could not build the image:\n{tail}", hint="is Debian's mirror reachable?")
     partial.rename(image)
     hook.unlink()
+
+
+def _apt_transport() -> list[str]:
+    """Return how this machine's apt reaches its mirrors, proxies and certificates; mmdebstrap starts without."""
+    dump = ["apt-config", "dump", "Acquire::http", "Acquire::https"]
+    lines = subprocess.run(dump, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in lines if not line.endswith(' "";')]
 
 
 def _remove(partial: Path) -> None:

@@ -52,7 +52,9 @@ def operator_file(site: dict[str, Any]) -> str:
         "directory": site["directory"],
         "nodes": ", ".join(nodes),
         "port": str(site["application"]["port"]),
-        "hosts": "\n".join(f"  {host['name']}: {{address: {host['address']}{driver}}}" for host in site["hosts"]),
+        "hosts": "\n".join(
+            f"  {host['name']}: {{address: {host['address']}{driver}}}" for host in site["hosts"]
+        ),
         "socket": site["balancer"]["socket"],
         "keep_serving": str(max(len(nodes) - 1, 1)),
         "database": site["database"]["kind"],

@@ -35,13 +35,13 @@ def look(layout: Layout, window: Window) -> list[Verdict]:
 
 
 def wait_ready(
-    layout: Layout, window: Window, *, alive: Callable[[str], bool], only: Iterable[str] | None = None
+    layout: Layout, window: Window, *, ended: Callable[[str], str | None], only: Iterable[str] | None = None
 ) -> None:
     """Return when every host's service answers; `only` names the hosts to wait for.
 
     Raises:
-        LabError: a host ended (`alive` said so), or some did not answer within a minute; the error says what they
-            answered last.
+        LabError: a host ended (`ended` returned its last words), or some did not answer within a minute; the error
+            says what they answered last.
     """
     waiting = [member for member in layout.members() if only is None or member.name in only]
     limit = time.monotonic() + SECONDS
@@ -49,8 +49,9 @@ def wait_ready(
         verdicts = {member.name: _verdict(member, layout, window) for member in waiting}
         waiting = [member for member in waiting if not verdicts[member.name].ok]
         for member in waiting:
-            if not alive(member.name):
-                raise LabError(f"{member.name} ended while it started", hint="its console.log says why")
+            last_words = ended(member.name)
+            if last_words is not None:
+                raise LabError(f"{member.name} ended while it started; it said: {last_words}")
         if waiting and time.monotonic() > limit:
             last = "; ".join(
                 f"{name}: {verdict.answer}" for name, verdict in verdicts.items() if not verdict.ok
