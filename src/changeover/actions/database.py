@@ -125,7 +125,8 @@ class Revert(_Migration):
 class CommandMigrate:
     """A migration that the application performs itself, through the capabilities `run` and `observe`.
 
-    It is done when `observe` answers `expect` (`yes` forwards, `no` for its undo).
+    It is done when `observe` answers `expect` (`yes` forwards, `no` for its undo). Both are given the new
+    `release`, and the seconds that they may wait for a lock as `lock_timeout`.
     """
 
     kind: ClassVar[str] = "database.command"
@@ -133,7 +134,9 @@ class CommandMigrate:
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Ask; any answer but yes and no leaves it in doubt."""
         params = operation.params
-        answer = await context.world.application.ask(params["observe"], params["node"])
+        answer = await context.world.application.ask(
+            params["observe"], params["node"], **self._values(operation)
+        )
         if answer.value not in ("yes", "no"):
             return unknown(f"{params['observe']} answered {answer.value!r}: {answer.evidence}")
         return (done if answer.value == params["expect"] else absent)(answer.evidence)
@@ -141,4 +144,9 @@ class CommandMigrate:
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run it on its node."""
         params = operation.params
-        return await context.world.application.do(params["run"], params["node"])
+        return await context.world.application.do(params["run"], params["node"], **self._values(operation))
+
+    @staticmethod
+    def _values(operation: Operation) -> dict[str, str]:
+        params = operation.params
+        return {"release": params["release"], "lock_timeout": f"{params['lock_timeout']:g}"}

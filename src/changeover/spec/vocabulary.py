@@ -42,8 +42,8 @@ EXAMPLES: Mapping[str, str] = {
 }
 """How a capability is typically bound, for messages; a shell line is the rule."""
 
-PLACEHOLDERS = frozenset({"node", "host", "address", "release"})
-"""What a template knows besides the variables."""
+PLACEHOLDERS = frozenset({"node", "host", "address", "release", "lock_timeout"})
+"""What a template knows besides the variables; `lock_timeout` (seconds) only those that a migration names."""
 
 
 def near_miss(name: str, known: str) -> bool:

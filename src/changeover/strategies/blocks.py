@@ -178,7 +178,13 @@ def _command(
     release: Release,
     needs: tuple[str, ...],
 ) -> Step:
-    params = {"observe": migration.observe, "node": migration.node, "backup": label}
+    params = {
+        "observe": migration.observe,
+        "node": migration.node,
+        "release": release.to_version,
+        "lock_timeout": change.lock_timeout,
+        "backup": label,
+    }
     forwards = {**params, "run": migration.run, "expect": "yes"}
     backwards = {**params, "run": migration.undo, "expect": "no"}
     return Step(
@@ -186,7 +192,8 @@ def _command(
         do=Operation("database.command", change.database, forwards),
         undo=Operation("database.command", change.database, backwards) if migration.undo else None,
         undo_note="" if migration.undo else f"restore the snapshot {label}",
-        summary=f"{phase} {change.database}: the application's own {migration.run}, run on {migration.node}",
+        summary=f"{phase} {change.database}: the application's own {migration.run}, run on {migration.node}, "
+        f"waiting at most {change.lock_timeout:g} s for a lock",
         needs=needs,
         timeout=_timeout(release, "migrate", 3600),
         attempts=change.attempts,

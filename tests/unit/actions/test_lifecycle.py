@@ -14,7 +14,7 @@ from tests.sites import EXPAND, a_release, a_simulated_site, a_site
 
 SERVERS = {"servers": {"public": "app1"}}
 MIGRATION = {"migration": msgspec.to_builtins(EXPAND), "lock_timeout": 1.0}
-COMMAND = {"observe": "expanded", "node": "app1"}
+COMMAND = {"observe": "expanded", "node": "app1", "release": "v2", "lock_timeout": 2.0}
 
 
 @dataclass

@@ -147,6 +147,7 @@ def test_the_applications_own_migration_runs_on_its_node() -> None:
     plan = _plan(a_release(migrations=(Migrations("main", expand=(own,), lock_timeout=1, attempts=7),)))
     step = next(step for step in plan.steps() if step.id == "main/expand/expand")
     assert (step.do.params["run"], step.do.params["expect"], step.attempts) == ("expand", "yes", 7)
+    assert (step.do.params["release"], step.do.params["lock_timeout"]) == ("v2", 1)
     assert step.undo
     assert (step.undo.params["run"], step.undo.params["expect"]) == ("unexpand", "no")
 
