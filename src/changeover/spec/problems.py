@@ -73,7 +73,7 @@ class InvalidSpecError(SpecError):
         self.problems = tuple(problems)
         super().__init__(
             "\n".join(map(str, self.problems)),
-            hint="`changeover init` writes a file in which every key is explained",
+            hint="docs/reference.md explains every key",
         )
 
 

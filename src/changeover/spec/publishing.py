@@ -16,8 +16,8 @@ _TITLE = re.compile(r"# == (.+)")
 _INTRODUCTION = """\
 # The spec
 
-Made from the annotated reference file, which `changeover init --reference` writes; it loads as it stands.
-Editors complete and check it with [changeover.schema.json](changeover.schema.json).
+Made from the annotated reference file, `src/changeover/spec/reference.yaml`, which loads as it stands.
+Editors complete and check it with [changeover.schema.json](changeover.schema.json), which `changeover schema` prints.
 """
 
 

@@ -86,7 +86,7 @@ def check(path: Path) -> None:
         assert isinstance(load(path, environ={}), Spec)
     except InvalidSpecError as error:
         problems = error.problems
-        assert problems  # noqa: PT017  # either way is fine; this one has to say something
+        assert problems  # either way is fine; this one has to say something
     assert all(problem.file and problem.line >= 1 and problem.column >= 1 for problem in problems)
     assert not any("\n" in str(problem) for problem in problems)
 

@@ -191,3 +191,18 @@ def test_needed_capabilities_are_the_callers(files: Written) -> None:
         InvalidSpecError, match=r"application.flush: the strategy rolling needs this capability"
     ):
         load(files.path, needed={"rolling": ("start", "flush")})
+
+
+def test_services_have_the_drivers_options(files: Written) -> None:
+    """What a driver is told is plain data, and only what was written."""
+    files.change("socket: /run/haproxy/admin.sock", "address: 127.0.0.1, port: 9999, timeout: 250ms")
+    balancer = load(files.path).site.balancer("public")
+    assert (balancer.driver, balancer.pool, balancer.host) == ("haproxy", "identity", "lb1")
+    assert balancer.options == {"address": "127.0.0.1", "port": 9999, "timeout": 0.25}
+    options = "options: {bin: /usr/pgsql/bin, jobs: 4, parameters: {sslmode: require}}"
+    files.change("password: {env: DB_PASSWORD}", f"password: {{file: secrets/db}}, tunnel: true, {options}")
+    database = load(files.path).site.database("main")
+    assert (database.driver, database.database, database.host) == ("postgresql", "keystone", "db1")
+    assert database.options == {"bin": "/usr/pgsql/bin", "jobs": 4, "parameters": {"sslmode": "require"}}
+    assert database.password == Secret(file=str(files.directory / "secrets/db"))
+    assert database.tunnel

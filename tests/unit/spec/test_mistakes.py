@@ -48,7 +48,7 @@ def test_error_tells_the_reference(files: Written) -> None:
     assert (problem.file, problem.line, problem.column) == ("site.yaml", 20, 33)
     assert (problem.key, problem.nearest) == ("balancers.public.haproxy.sokcet", "socket")
     assert str(problem) in caught.value.message
-    assert "changeover init" in caught.value.hint
+    assert "docs/reference.md" in caught.value.hint
 
 
 HOSTILE = {

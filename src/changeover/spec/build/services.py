@@ -6,7 +6,7 @@ from changeover.model.site import BalancerConfig, DatabaseConfig
 from changeover.model.values import Json
 from changeover.spec.build.fleet import Fleet
 from changeover.spec.build.hosts import secret
-from changeover.spec.located import Text, plain
+from changeover.spec.located import Text
 from changeover.spec.paths import Paths
 from changeover.spec.problems import Problems
 from changeover.spec.sections import services as written
@@ -32,7 +32,7 @@ def build_databases(
     built = []
     for name, choice in databases.items():
         for driver in choice.names():
-            section: written.Database | None = getattr(choice, driver)
+            section: written.Postgresql | written.Mariadb | None = getattr(choice, driver)
             if section:
                 built.append(_database(str(name), driver, section, fleet, paths=paths, problems=problems))
     return tuple(built)
@@ -41,20 +41,29 @@ def build_databases(
 def _haproxy(name: str, section: written.Haproxy, fleet: Fleet, problems: Problems) -> BalancerConfig:
     if section.host is not None:
         fleet.host(section.host, problems)
-    options: dict[str, Json] = {}
-    if section.socket is not None:
-        options["socket"] = str(section.socket)
-    if section.address is not None:
-        options["address"] = str(section.address)
-    if section.become:
-        options["become"] = True
+    options: dict[str, Json] = {
+        "socket": section.socket and str(section.socket),
+        "address": section.address and str(section.address),
+        "port": section.port,
+        "timeout": section.timeout,
+    }
     return BalancerConfig(
-        name=name, driver="haproxy", pool=str(section.backend), host=str(section.host or ""), options=options
+        name=name,
+        driver="haproxy",
+        pool=str(section.backend),
+        host=str(section.host or ""),
+        options={key: value for key, value in options.items() if value is not None},
     )
 
 
 def _database(
-    name: str, driver: str, section: written.Database, fleet: Fleet, *, paths: Paths, problems: Problems
+    name: str,
+    driver: str,
+    section: written.Postgresql | written.Mariadb,
+    fleet: Fleet,
+    *,
+    paths: Paths,
+    problems: Problems,
 ) -> DatabaseConfig:
     return DatabaseConfig(
         name=name,
@@ -68,5 +77,16 @@ def _database(
         admin_database=str(section.admin_database or ""),
         snapshot_dir=str(section.snapshot_dir or SNAPSHOT_DIR),
         tunnel=section.tunnel,
-        options=plain(section.options) if section.options is not None else {},
+        options=_options(section.options),
     )
+
+
+def _options(section: written.MariadbOptions | None) -> dict[str, Json]:
+    if section is None:
+        return {}
+    said = {name: getattr(section, name) for name in section.names() if section.given(name)}
+    if "bin" in said:
+        said["bin"] = str(said["bin"])
+    if "parameters" in said:
+        said["parameters"] = {str(name): str(value) for name, value in said["parameters"].items()}
+    return said

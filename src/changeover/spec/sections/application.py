@@ -33,6 +33,8 @@ class Node(Section):
 
 
 def _capability(name: Text) -> Text:
+    if name in CAPABILITIES:
+        return name
     for known in (*CAPABILITIES, "name", "pack", "nodes", "variables"):
         if near_miss(name, known):
             raise PydanticCustomError("capability", "unknown key; did you mean '{known}'?", {"known": known})

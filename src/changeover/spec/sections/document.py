@@ -3,17 +3,25 @@
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from changeover.spec.located import Map, Text
 from changeover.spec.problems import Problems
 from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import Name, OneOrMany, Section
 from changeover.spec.sections.hosts import Become, Groups, Hosts, Ssh
-from changeover.spec.sections.services import Balancers, Databases, as_mapping
+from changeover.spec.sections.services import Balancers, Databases
 from changeover.spec.sections.upgrade import Upgrade
 from changeover.spec.validation import validate
 
-Opaque = Annotated[Any, BeforeValidator(as_mapping), WithJsonSchema({"type": "object"})]
+
+def _mapping(value: object) -> Map:
+    if not isinstance(value, Map):
+        raise PydanticCustomError("section", "expected a mapping")
+    return value
+
+
+Opaque = Annotated[Any, BeforeValidator(_mapping), WithJsonSchema({"type": "object"})]
 """A section that another part of Changeover reads."""
 
 REQUIRED = ("site", "hosts", "application", "upgrade")

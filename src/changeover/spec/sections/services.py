@@ -1,63 +1,50 @@
+# ruff: noqa: RUF012  # pydantic copies defaults
 """Balancers and databases. The key under a name is the driver."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from changeover.spec.located import Map, Text
+from changeover.spec.located import Text
 from changeover.spec.sections.base import (
     AS_MAP,
     AS_TEXT,
     FORM,
     Address,
+    Duration,
     Name,
     Port,
+    Positive,
     SecretRef,
     Section,
+    Variables,
     checked,
     matching,
 )
 
 _absolute = checked(matching(re.compile(r"/[^\0]*"), "an absolute path on the host"), {"type": "string"})
-_host_port = checked(
-    matching(re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII), "address:port"),
-    {"type": "string"},
-)
 RemotePath = Annotated[Text, _absolute[0], _absolute[1]]
-HostPort = Annotated[Text, _host_port[0], _host_port[1]]
-
-
-def as_mapping(value: object) -> Map:
-    """A mapping whose content is read elsewhere."""
-    if not isinstance(value, Map):
-        raise PydanticCustomError("section", "expected a mapping")
-    return value
-
-
-Options = Annotated[Any, BeforeValidator(as_mapping), WithJsonSchema({"type": "object"})]
-"""Handed on to the driver."""
 
 
 class Haproxy(Section):
-    """HAProxy's runtime API, by its unix socket on a host or by TCP."""
+    """HAProxy's runtime API, by its unix socket or by TCP, as the host reaches it."""
 
     host: Text | None = None
     socket: RemotePath | None = None
-    address: HostPort | None = None
+    address: Address | None = None
+    port: Port | None = None
     backend: Name
     servers: Annotated[Annotated[Text, AS_TEXT] | Annotated[dict[Text, Text], AS_MAP], FORM] = Text("{node}")
-    become: bool = False
+    timeout: Annotated[Duration, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _reached(self) -> Self:
-        if (self.socket is None) == (self.address is None):
-            raise PydanticCustomError(
-                "section", "exactly one of socket (on a host) and address (host:port) is expected"
-            )
-        if self.socket is not None and self.host is None:
-            raise PydanticCustomError("section", "a socket needs the host it is on: give host")
+        by_tcp = self.address is not None and self.port is not None
+        by_half = (self.address is None) != (self.port is None)
+        if by_half or (self.socket is not None) == by_tcp:
+            raise PydanticCustomError("section", "expected either socket, or address and port")
         return self
 
 
@@ -73,8 +60,23 @@ class Balancer(Section):
         return self
 
 
+class MariadbOptions(Section):
+    """How MariaDB's tools are used on the database's host."""
+
+    bin: RemotePath | None = None
+    become: bool | None = None
+
+
+class PostgresqlOptions(MariadbOptions):
+    """How PostgreSQL's tools are used on the database's host; `parameters` are libpq's."""
+
+    jobs: Positive | None = None
+    compress: Annotated[int, Field(ge=0, le=9)] | None = None
+    parameters: Variables = {}
+
+
 class Database(Section):
-    """A database, the same for every driver."""
+    """A database."""
 
     host: Text
     name: Name
@@ -85,14 +87,25 @@ class Database(Section):
     tunnel: bool = False
     admin_database: Name | None = None
     snapshot_dir: RemotePath | None = None
-    options: Options | None = None
+
+
+class Postgresql(Database):
+    """A database of PostgreSQL."""
+
+    options: PostgresqlOptions | None = None
+
+
+class Mariadb(Database):
+    """A database of MariaDB."""
+
+    options: MariadbOptions | None = None
 
 
 class DatabaseChoice(Section):
     """A database, by its driver."""
 
-    postgresql: Database | None = None
-    mariadb: Database | None = None
+    postgresql: Postgresql | None = None
+    mariadb: Mariadb | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
