@@ -285,6 +285,10 @@ class Application(Protocol):
         """Ask it. An answer that is not well is an answer; only no answer at all is an error."""
         ...
 
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
 
 @dataclass(frozen=True)
 class World:

@@ -62,5 +62,5 @@ async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIte
     try:
         yield World(hosts, balancers, databases, application, SystemClock())
     finally:
-        for port in (*balancers.values(), *databases.values(), *hosts.values()):
+        for port in (application, *balancers.values(), *databases.values(), *hosts.values()):
             await port.close()

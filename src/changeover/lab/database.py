@@ -27,6 +27,7 @@ def setup_sql(kind: DatabaseKind, name: str, user: str, password: str) -> str:
     if kind is DatabaseKind.POSTGRESQL:
         return (
             f"CREATE ROLE {user} LOGIN CREATEDB PASSWORD '{password}';\n"
+            f"GRANT pg_signal_backend TO {user};\n"
             f"CREATE DATABASE {name} OWNER {user};\n"
             f"\\connect {name}\n"
             f"SET ROLE {user};\n"

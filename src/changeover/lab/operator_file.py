@@ -49,6 +49,7 @@ def operator_file(site: dict[str, Any]) -> str:
     embedded = site["form"] == "embedded"
     driver = ", driver: local" if embedded else ""
     values = {
+        **site.get("ssh", {}),
         "directory": site["directory"],
         "nodes": ", ".join(nodes),
         "port": str(site["application"]["port"]),
@@ -62,7 +63,6 @@ def operator_file(site: dict[str, Any]) -> str:
         "database_port": str(site["database"]["port"]),
         "password_file": site["database"]["password_file"],
         "database_more": "",
-        **site.get("ssh", {}),
     }
     if embedded:
         values["database_more"] = (

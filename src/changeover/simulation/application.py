@@ -91,6 +91,9 @@ class SimulatedApplication:
             raise ApplicationError(f"no capability {capability!r}")
         return answers[capability]
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     def _age(self, node: SimulatedNode) -> float:
         return self._clock.now() - node.started_at
 
