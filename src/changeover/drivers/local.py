@@ -62,7 +62,7 @@ class LocalHost(PosixHost):
         try:
             reader, writer = await asyncio.open_unix_connection(path, limit=LIMIT)
         except PermissionError:
-            if become and await self.sudo(become=True):
+            if become and self._config.become and await self.sudo(become=True):
                 return await self.converse_with_socket(path)
             raise HostError(
                 f"{self.name}: may not connect to {path} as {self.user}",
@@ -70,7 +70,7 @@ class LocalHost(PosixHost):
             ) from None
         except OSError as error:
             raise HostError(f"{self.name}: cannot connect to {path}: {_words(error)}") from None
-        return SocketStream(f"{self.name}: {path}", reader, writer)
+        return SocketStream(f"{self.name}: {path}", reader, writer, let_go=lambda: _closed(writer))
 
     async def connect_tcp(self, address: str, port: int) -> Stream:
         """A stream to a port."""
@@ -78,7 +78,7 @@ class LocalHost(PosixHost):
             reader, writer = await asyncio.open_connection(address, port, limit=LIMIT)
         except OSError as error:
             raise HostError(f"{self.name}: cannot connect to {address}:{port}: {_words(error)}") from None
-        return SocketStream(f"{self.name}: {address}:{port}", reader, writer)
+        return SocketStream(f"{self.name}: {address}:{port}", reader, writer, let_go=lambda: _closed(writer))
 
     @asynccontextmanager
     async def forward(self, address: str, port: int) -> AsyncIterator[tuple[str, int]]:
@@ -100,6 +100,16 @@ async def _start(invocation: shell.Invocation) -> asyncio.subprocess.Process:
         limit=LIMIT,
         start_new_session=True,
     )
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait for the socket to close; what the other end does not take within a second is dropped."""
+    with suppress(OSError):
+        try:
+            async with asyncio.timeout(1):
+                await writer.wait_closed()
+        except TimeoutError:
+            writer.transport.abort()
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

@@ -21,9 +21,15 @@ from changeover.ports import Host, Stream
 SESSIONS = 8
 """Commands at once on one connection. OpenSSH allows 10 (`MaxSessions` in sshd_config(5)); streams that need sudo take one each."""
 
+SESSION_WAITS = (0.02, 0.1, 0.5, 2.0)
+"""Seconds between attempts to open a session: sshd counts one until it has reaped its shell, a moment after its end."""
+
 KEEPALIVE_INTERVAL = 5.0
 KEEPALIVE_COUNT = 3
 """A host that is silent for interval x (count + 1) seconds has its connection ended, so that nothing waits on it for ever."""
+
+CLOSING = 1.0
+"""Seconds that closing a connection may take before it is left to itself."""
 
 LOST = (asyncssh.Error, OSError)
 
@@ -61,6 +67,10 @@ class _Link:
 
     async def close(self) -> None:
         self.connection.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await self.connection.wait_closed()
+        await asyncio.sleep(0)  # the transport below is closed in the event loop's next turn
         await self._on_close.aclose()
 
 
@@ -131,7 +141,7 @@ class SshHost(PosixHost):
                 f"{self.name}: {path}", lambda c: c.open_unix_connection(path, encoding=None)
             )
         except asyncssh.ChannelOpenError as error:
-            if become and await self.sudo(become=True):
+            if become and self._config.become and await self.sudo(become=True):
                 return await self.converse_with_socket(path)
             raise HostError(
                 f"{self.name}: cannot connect to {path} as {self.user}: {error.reason}",
@@ -168,9 +178,6 @@ class SshHost(PosixHost):
         link, self._link = self._link, None
         if link is not None:
             await link.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await link.connection.wait_closed()
         if self._jump is not None:
             await self._jump.close()
 
@@ -192,15 +199,21 @@ class SshHost(PosixHost):
     async def _start(
         self, connection: asyncssh.SSHClientConnection, line: str
     ) -> asyncssh.SSHClientProcess[bytes]:
-        try:
-            return await connection.create_process(line, encoding=None)
-        except asyncssh.ChannelOpenError as error:
-            raise HostError(
-                f"{self.name}: sshd opens no session: {error.reason}",
-                hint=f"does its MaxSessions allow {SESSIONS}?",
-            ) from None
-        except LOST as error:
-            raise self._lost(error) from None
+        """Start a line; one that sshd has refused a session for was never started, and is tried again."""
+        waits = iter(SESSION_WAITS)
+        while True:
+            try:
+                return await connection.create_process(line, encoding=None)
+            except asyncssh.ChannelOpenError as error:
+                wait = next(waits, None)
+                if wait is None or connection.is_closed():
+                    raise HostError(
+                        f"{self.name}: sshd opens no session: {error.reason}",
+                        hint=f"does its MaxSessions allow {SESSIONS}?",
+                    ) from None
+                await asyncio.sleep(wait)
+            except LOST as error:
+                raise self._lost(error) from None
 
     async def _open(self, what: str, connect: Callable[[asyncssh.SSHClientConnection], Opening]) -> Stream:
         async with AsyncExitStack() as stack:
