@@ -1,0 +1,121 @@
+"""Views, triggers, routines and events: what a table's copy does not carry with it."""
+
+import hashlib
+import re
+
+import pymysql
+
+from changeover.drivers.mariadb.connection import Connection, number, quoted
+from changeover.errors import DatabaseError
+from changeover.model.values import Value
+
+NO_SUCH_TABLE = 1146
+INVALID_VIEW = 1356
+
+ROUTINES = """
+    SELECT routine_type, routine_name FROM information_schema.routines
+    WHERE routine_schema = database() AND routine_type IN ('FUNCTION', 'PROCEDURE') ORDER BY 1, 2
+"""
+VIEWS = "SELECT table_name FROM information_schema.views WHERE table_schema = database() ORDER BY 1"
+TRIGGERS = """
+    SELECT trigger_name, definer, action_timing, event_manipulation, event_object_table, action_statement,
+        sql_mode, character_set_client, collation_connection
+    FROM information_schema.triggers WHERE trigger_schema = database()
+    ORDER BY event_object_table, action_timing, event_manipulation, action_order
+"""
+EVENTS = "SELECT event_name FROM information_schema.events WHERE event_schema = database() ORDER BY 1"
+
+
+class Program(Value, frozen=True):
+    """One of them, as a statement that creates it in whatever database is selected."""
+
+    kind: str
+    name: str
+    create: str
+    sql_mode: str
+    character_set: str
+    collation: str
+    time_zone: str = "SYSTEM"
+
+    @property
+    def line(self) -> str:
+        """The same for the catalogue that copies are compared by."""
+        return f"{self.kind.lower()} {self.name} {hashlib.sha256(self.create.encode()).hexdigest()[:16]}"
+
+
+async def read(connection: Connection) -> tuple[Program, ...]:
+    """All of the selected database, in the order they can be created in."""
+    found = []
+    ((database,),) = await connection.execute("SELECT database()")
+    for kind, name in await connection.execute(ROUTINES):
+        row = (await connection.execute(f"SHOW CREATE {kind} {quoted(name)}"))[0]
+        if row[2] is None:
+            raise DatabaseError(
+                f"the definition of {kind} {name} is not shown to us",
+                hint="GRANT SELECT ON mysql.proc to this user",
+            )
+        found.append(Program(kind, name, row[2], row[1], row[3], row[4]))
+    for (name,) in await connection.execute(VIEWS):
+        row = (await connection.execute(f"SHOW CREATE VIEW {quoted(name)}"))[0]
+        found.append(Program("VIEW", name, unqualified(row[1], database), "", row[2], row[3]))
+    for name, definer, timing, event, table, statement, mode, charset, collation in await connection.execute(
+        TRIGGERS
+    ):
+        create = (
+            f"CREATE DEFINER={_account(definer)} TRIGGER {quoted(name)} {timing} {event} ON {quoted(table)} "
+            f"FOR EACH ROW {statement}"
+        )
+        found.append(Program("TRIGGER", name, create, mode, charset, collation))
+    for (name,) in await connection.execute(EVENTS):
+        row = (await connection.execute(f"SHOW CREATE EVENT {quoted(name)}"))[0]
+        found.append(Program("EVENT", name, row[3], row[1], row[4], row[5], row[2]))
+    return tuple(found)
+
+
+async def create(connection: Connection, programs: tuple[Program, ...]) -> None:
+    """Create them in the selected database; a view waits for the views it is made of."""
+    waiting = programs
+    while waiting:
+        later = []
+        for program in waiting:
+            try:
+                await _create(connection, program)
+            except pymysql.MySQLError as error:
+                if number(error) not in (NO_SUCH_TABLE, INVALID_VIEW):
+                    raise
+                later.append(program)
+                refusal = error
+        if len(later) == len(waiting):
+            raise refusal
+        waiting = tuple(later)
+
+
+async def drop(connection: Connection, programs: tuple[Program, ...]) -> None:
+    """Drop them from the selected database."""
+    for program in programs:
+        await connection.execute(f"DROP {program.kind} IF EXISTS {quoted(program.name)}")
+
+
+async def _create(connection: Connection, program: Program) -> None:
+    await connection.execute(
+        "SET SESSION character_set_client = %s, collation_connection = %s",
+        (program.character_set, program.collation),
+    )
+    await connection.execute(
+        "SET SESSION sql_mode = %s, time_zone = %s", (program.sql_mode, program.time_zone)
+    )
+    await connection.execute(program.create)
+
+
+def unqualified(statement: str, database: str) -> str:
+    """The statement without the database's name before others, text in quotes aside.
+
+    The server prints a view's columns now with it (`app`.`a`.`id`), now without.
+    """
+    pattern = r"('(?:[^'\\]|\\.|'')*')|" + re.escape(f"{quoted(database)}.")
+    return re.sub(pattern, lambda match: match[1] or "", statement)
+
+
+def _account(definer: str) -> str:
+    user, _, host = definer.rpartition("@")
+    return f"{quoted(user)}@{quoted(host)}" if user else quoted(definer)

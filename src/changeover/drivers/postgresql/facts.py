@@ -1,0 +1,52 @@
+"""What a PostgreSQL server says of itself, and the rights of ours that are missing."""
+
+from psycopg import sql
+
+from changeover.drivers.postgresql.connection import Connection
+from changeover.ports import ServerFacts
+
+ITSELF = """
+    SELECT current_setting('server_version'), pg_database_size(current_database()),
+        extract(epoch FROM clock_timestamp())::float8
+"""
+
+MISSING = """
+    WITH me AS (SELECT oid, rolname, rolsuper, rolcreatedb, quote_ident(rolname) AS name FROM pg_roles
+                WHERE rolname = current_user),
+    ours AS (SELECT c.oid, c.relkind, c.relowner, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+                 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+    SELECT format('to keep the ledger: GRANT CREATE ON SCHEMA %I TO %s', coalesce(current_schema(), 'public'), name)
+    FROM me WHERE to_regclass('changeover_migration') IS NULL
+        AND NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+  UNION ALL
+    SELECT format('to verify and restore snapshots: ALTER ROLE %s CREATEDB', name) FROM me
+    WHERE NOT rolsuper AND NOT rolcreatedb
+  UNION ALL
+    SELECT format('to restore: GRANT %I TO %s (it owns the database)', pg_get_userbyid(datdba), name)
+    FROM me, pg_database WHERE datname = current_database() AND NOT pg_has_role(datdba, 'MEMBER')
+  UNION ALL
+    SELECT format('to restore: GRANT %I TO %s (it owns %s tables or sequences)', pg_get_userbyid(relowner), name, count(*))
+    FROM me, ours WHERE NOT pg_has_role(relowner, 'MEMBER') GROUP BY relowner, name
+  UNION ALL
+    SELECT format('to dump every table: GRANT pg_read_all_data TO %s (%s in schema %I cannot be read)',
+        name, count(*), nspname)
+    FROM me, ours
+    WHERE NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(ours.oid, 'SELECT') ELSE has_table_privilege(ours.oid, 'SELECT') END
+        OR NOT has_schema_privilege(nspname, 'USAGE')
+    GROUP BY name, nspname
+  UNION ALL
+    SELECT format('to end the sessions of others before a restore: GRANT pg_signal_backend TO %s', name) FROM me
+    WHERE NOT rolsuper AND NOT pg_has_role('pg_signal_backend', 'USAGE')
+  UNION ALL
+    SELECT format('to restore: connect to database %s: GRANT CONNECT ON DATABASE %s TO %s', {admin}, {admin}, name)
+    FROM me, pg_database WHERE datname = {admin} AND NOT has_database_privilege(datname, 'CONNECT')
+"""
+
+
+async def read(connection: Connection, admin: str) -> ServerFacts:
+    """Version, size, clock, and what to grant."""
+    (version, size, now) = (await (await connection.execute(ITSELF)).fetchone()) or ("", 0, 0.0)
+    query = sql.SQL(MISSING).format(admin=sql.Literal(admin))
+    missing = await (await connection.execute(query)).fetchall()
+    return ServerFacts(f"PostgreSQL {version}", size, now, tuple(line for (line,) in missing))

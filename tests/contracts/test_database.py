@@ -1,0 +1,686 @@
+"""The contract of the Database port, held against a real PostgreSQL and a real MariaDB."""
+
+import asyncio
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import msgspec
+import pytest
+
+from changeover.drivers.local import create as local_host
+from changeover.drivers.secrets import Secrets
+from changeover.errors import DatabaseError, LockTimeoutError
+from changeover.model.release import SqlMigration
+from changeover.model.site import DatabaseConfig, HostConfig
+from changeover.model.values import Secret
+from changeover.ports import Database
+from tests.databasekit import CANARY, MariaDB, Postgres, running_mariadb, running_postgres
+
+Server = Postgres | MariaDB
+PATIENCE = 60.0
+"""Seconds; only a broken test waits so long."""
+
+
+@dataclass
+class Place:
+    """One database with a table `notes`, and the means to open drivers for it."""
+
+    server: Server
+    name: str
+    directory: Path
+    opened: list[Database]
+
+    def open(self, user: str = "conductor", **changes: Any) -> Database:
+        """The driver, as a conductor opens it."""
+        secrets = Secrets()
+        host = local_host(HostConfig("db1", "127.0.0.1", driver="local"), secrets=secrets, hosts={})
+        config = DatabaseConfig(
+            name="main",
+            driver=self.server.driver,
+            database=self.name,
+            user=user,
+            host="db1",
+            address="127.0.0.1",
+            port=self.server.port,
+            password=Secret(env="CANARY"),
+            snapshot_dir=str(self.directory),
+        )
+        module = import_module(f"changeover.drivers.{self.server.driver}")
+        config = msgspec.structs.replace(config, **changes)
+        self.opened.append(module.open_database(config, secrets=secrets, hosts={"db1": host}))
+        return self.opened[-1]
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """As the application."""
+        return self.server.run(self.name, *statements)
+
+    def notes(self) -> list[int]:
+        """The ids of the rows."""
+        return [number for (number,) in self.run("SELECT id FROM notes ORDER BY id")]
+
+    @property
+    def manifest(self) -> Path:
+        return self.directory / "main" / "before" / "manifest.json"
+
+    @property
+    def dump(self) -> Path:
+        return self.directory / "main" / "before" / "dump"
+
+
+@pytest.fixture(scope="module", params=[running_postgres, running_mariadb], ids=["postgresql", "mariadb"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A real server for all tests of the module."""
+    with request.param() as running:
+        yield running
+
+
+@pytest.fixture
+async def place(
+    server: Server, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Place]:
+    """A database of its own for the test, with a hundred rows."""
+    monkeypatch.setenv("CANARY", CANARY)
+    name = f"site_{abs(hash(request.node.name)) % 10**9}"
+    server.create(name)
+    found = Place(server, name, tmp_path / "snapshots", [])
+    found.run(
+        "CREATE TABLE notes (id integer PRIMARY KEY, word varchar(100) NOT NULL, more text)",
+        "CREATE TABLE marks (id integer PRIMARY KEY, note integer NOT NULL REFERENCES notes (id))",
+        "CREATE SEQUENCE tickets",
+        "CREATE VIEW words AS SELECT id, word FROM notes",
+        *(f"INSERT INTO notes VALUES ({number}, 'ångström {number}', NULL)" for number in range(1, 101)),
+        "INSERT INTO marks SELECT id, id FROM notes WHERE id <= 10",
+    )
+    yield found
+    for database in found.opened:
+        await database.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def writing(place: Place) -> AsyncIterator[list[int]]:
+    """Two sessions insert, update and delete all the time; the list holds the acknowledged inserts."""
+    acknowledged: list[int] = []
+    stop = Event()
+
+    def write(first: int) -> None:
+        session = place.server.connect(place.name, "app")
+        try:
+            with session.cursor() as cursor:
+                number = first
+                while not stop.is_set():
+                    cursor.execute(f"INSERT INTO notes VALUES ({number}, 'new', '{'x' * 200}')".encode())  # type: ignore[arg-type]
+                    cursor.execute(
+                        f"UPDATE notes SET more = 'changed {number}' WHERE id % 7 = {number % 7}".encode()
+                    )  # type: ignore[arg-type]
+                    cursor.execute(f"DELETE FROM notes WHERE id = {number - 50} AND id > 1000".encode())  # type: ignore[arg-type]
+                    acknowledged.append(number)
+                    number += 1
+        finally:
+            session.close()
+
+    threads = [Thread(target=write, args=(first,)) for first in (10_000, 20_000)]
+    for thread in threads:
+        thread.start()
+    try:
+        await until(lambda: len(acknowledged) > 20)
+        yield acknowledged
+    finally:
+        stop.set()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+
+
+@contextmanager
+def open_transaction(place: Place) -> Iterator[int]:
+    """A session that has read `notes` and does not end its transaction; its id."""
+    session = place.server.connect(place.name, "app")
+    with session.cursor() as cursor:
+        cursor.execute(b"BEGIN" if isinstance(place.server, Postgres) else "BEGIN")
+        query = "SELECT count(*) FROM notes"
+        cursor.execute(query.encode() if isinstance(place.server, Postgres) else query)
+        try:
+            yield session.info.backend_pid if isinstance(place.server, Postgres) else session.thread_id()
+        finally:
+            session.close()
+
+
+# Snapshots
+
+
+async def test_a_snapshot_taken_while_others_write_is_verified(place: Place) -> None:
+    """What the manifest says is what is in the dump, row for row, however much is written meanwhile."""
+    database = place.open()
+    async with writing(place) as acknowledged:
+        before = len(acknowledged)
+        taken = await database.snapshot("before")
+        await until(lambda: len(acknowledged) > before)
+    assert taken.rows
+    assert not taken.verified
+    verified = await database.verify_snapshot("before")
+    assert verified == msgspec.structs.replace(taken, verified=True)
+    assert await database.find_snapshot("before") == verified
+
+
+async def test_a_snapshot_says_what_is_in_it(place: Place) -> None:
+    """Rows by table, size and checksum are those of the dump, and the same data has the same fingerprint."""
+    database = place.open()
+    taken = await database.snapshot("before")
+    rows = {name.removeprefix("public."): count for name, count in taken.rows.items()}
+    assert rows == {"notes": 100, "marks": 10}
+    assert taken.path == str(place.dump)
+    assert taken.size == place.dump.stat().st_size
+    again = await database.snapshot("again")
+    assert again.fingerprint == taken.fingerprint
+    place.run("UPDATE notes SET word = 'other' WHERE id = 7")
+    changed = await database.snapshot("changed")
+    assert changed.rows == taken.rows
+    assert changed.fingerprint != taken.fingerprint
+
+
+async def test_a_finished_snapshot_is_not_taken_again(place: Place) -> None:
+    """A resumed run gets the snapshot that is there, not one of the changed database."""
+    database = place.open()
+    taken = await database.snapshot("before")
+    place.run("DELETE FROM marks")
+    assert await database.snapshot("before") == taken
+
+
+async def test_verifying_leaves_no_scratch_database(place: Place) -> None:
+    """Not after success, and one that a crash has left does not stand in the way."""
+    databases = place.server.databases()
+    if isinstance(place.server, Postgres):
+        place.server.run("postgres", f"CREATE DATABASE changeover_verify_{place.name}", user="conductor")
+    else:
+        place.server.run("", f"CREATE DATABASE changeover_verify_{place.name}", user="conductor")
+    database = place.open()
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    assert place.server.databases() == databases
+
+
+async def test_a_row_that_differs_is_found(place: Place) -> None:
+    """A manifest of other contents than the dump's is refused with the table's name, and nothing is marked."""
+    database = place.open()
+    await database.snapshot("before")
+    place.run("UPDATE notes SET word = 'other' WHERE id = 7")
+    await database.snapshot("after")
+    other = place.directory / "main" / "after"
+    manifest = msgspec.json.decode(place.manifest.read_bytes())
+    fresh = msgspec.json.decode((other / "manifest.json").read_bytes())
+    manifest["snapshot"]["sha256"], manifest["snapshot"]["size"] = (
+        fresh["snapshot"]["sha256"],
+        fresh["snapshot"]["size"],
+    )
+    place.manifest.write_bytes(msgspec.json.encode(manifest))
+    place.dump.write_bytes((other / "dump").read_bytes())
+    with pytest.raises(DatabaseError, match=r"table \S*notes has other rows"):
+        await database.verify_snapshot("before")
+    found = await database.find_snapshot("before")
+    assert found
+    assert not found.verified
+    assert not {name for name in place.server.databases() if name.startswith("changeover_")}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "shorter", "manifest", "edited"])
+async def test_a_damaged_snapshot_is_refused(place: Place, damage: str) -> None:
+    """A dump or a manifest that is not what was written is never verified and never restored."""
+    database = place.open()
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    content = place.dump.read_bytes()
+    if damage == "flipped":
+        place.dump.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif damage == "shorter":
+        place.dump.write_bytes(content[:-1])
+    elif damage == "manifest":
+        place.manifest.write_bytes(place.manifest.read_bytes()[:-20])
+    else:
+        place.manifest.write_bytes(place.manifest.read_bytes().replace(b'"rows": 100', b'"rows": 99'))
+    with pytest.raises(DatabaseError, match="damaged"):
+        await database.verify_snapshot("before")
+    with pytest.raises(DatabaseError, match="damaged"):
+        await database.restore("before")
+    assert len(place.notes()) == 100
+
+
+async def test_a_snapshot_cut_short_does_not_count(place: Place) -> None:
+    """The dump's process is killed: an error, no snapshot, nothing left, and the next try succeeds."""
+    database = place.open()
+    session = place.server.connect(place.name, "app")
+    tool = "pg_dump" if isinstance(place.server, Postgres) else "mariadb-dump"
+    with held_back(place, session):
+        taking = asyncio.create_task(database.snapshot("before"))
+        await until(lambda: bool(processes(tool, place.name)))
+        for process in processes(tool, place.name):
+            os.kill(process, 9)
+        with pytest.raises(DatabaseError, match="failed on db1"):
+            await taking
+    session.close()
+    assert await database.find_snapshot("before") is None
+    assert list((place.directory / "main").iterdir()) == []
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+
+
+async def test_a_conductor_that_dies_leaves_nothing_that_counts(place: Place) -> None:
+    """A snapshot cancelled half-way is none for the next conductor, whose own one replaces it."""
+    session = place.server.connect(place.name, "app")
+    with held_back(place, session):
+        taking = asyncio.create_task(place.open().snapshot("before"))
+        await until(lambda: any((place.directory / "main").glob("before.draft,*")))
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+    session.close()
+    successor = place.open()
+    assert await successor.find_snapshot("before") is None
+    await successor.drop_snapshot("before")
+    assert list((place.directory / "main").iterdir()) == []
+    assert (await successor.snapshot("before")).rows
+
+
+async def test_the_session_lost_during_a_snapshot_is_an_error(place: Place) -> None:
+    """Whoever ends our session, no half snapshot counts."""
+    database = place.open()
+    session = place.server.connect(place.name, "app")
+    with held_back(place, session):
+        taking = asyncio.create_task(database.snapshot("before"))
+        await until(lambda: len(place.server.sessions(place.name)) > 1)
+        own = {session.info.backend_pid if isinstance(place.server, Postgres) else session.thread_id()}
+        for other in set(place.server.sessions(place.name)) - own:
+            place.server.end(other)
+        with pytest.raises(DatabaseError):
+            await taking
+    session.close()
+    assert await database.find_snapshot("before") is None
+
+
+@contextmanager
+def held_back(place: Place, session: Any) -> Iterator[None]:
+    """While this is open no dump gets further than the table `notes`, or than its own beginning."""
+    with session.cursor() as cursor:
+        if isinstance(place.server, Postgres):
+            cursor.execute(b"BEGIN")
+            cursor.execute(b"LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
+        else:
+            cursor.execute("LOCK TABLES notes WRITE")
+        yield
+        cursor.execute(b"ROLLBACK" if isinstance(place.server, Postgres) else "UNLOCK TABLES")
+
+
+def processes(tool: str, name: str) -> list[int]:
+    """The processes of that tool that have that name among their arguments."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if arguments[0].endswith(tool) and any(name in argument for argument in arguments):
+            found.append(int(path.parts[2]))
+    return found
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(place: Place, small_disk: Path) -> None:
+    """The tool's own words, no snapshot, and the room it took is free again."""
+    place.directory = small_disk
+    place.run("UPDATE notes SET more = repeat(md5(random()::text), 3000)" if isinstance(place.server, Postgres)
+              else "UPDATE notes SET more = repeat(md5(rand()), 3000)")  # fmt: skip
+    database = place.open(options={"compress": 0} if isinstance(place.server, Postgres) else {})
+    with pytest.raises(DatabaseError, match="No space left on device|error writing|status") as refused:
+        await database.snapshot("before")
+    assert "space" in f"{refused.value} {refused.value.hint}".lower()
+    assert await database.find_snapshot("before") is None
+    assert list((small_disk / "main").iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(directory)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount")
+    yield directory
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("label", ["../up", "", "a b", "a;b", ".hidden", "x.draft,1"])
+async def test_a_label_that_is_no_plain_name_is_refused(place: Place, label: str) -> None:
+    """A label becomes a directory's name, so it is letters, digits and little else."""
+    with pytest.raises(DatabaseError, match="label"):
+        await place.open().snapshot(label)
+
+
+# Restoring
+
+
+async def test_a_restore_brings_back_the_old_rows_and_drops_later_ones(place: Place) -> None:
+    """With other clients connected and writing: exactly the snapshot's rows, tables and ledger are there after."""
+    database = place.open()
+    await database.migrate(SqlMigration("001", "CREATE TABLE early (id integer)", "c1"), lock_timeout=5)
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    await database.migrate(SqlMigration("002", "CREATE TABLE late (id integer)", "c2"), lock_timeout=5)
+    place.run(
+        "DELETE FROM notes WHERE id > 50", "INSERT INTO notes VALUES (500, 'later', NULL)", "DROP VIEW words"
+    )
+    with open_transaction(place):
+        await database.restore("before")
+    assert place.notes() == list(range(1, 101))
+    assert [entry.name for entry in await database.ledger()] == ["001"]
+    assert len(place.run("SELECT * FROM words")) == 100
+    with pytest.raises(Exception, match="late"):
+        place.run("SELECT * FROM late")
+    assert not {name for name in place.server.databases() if name.startswith("changeover_")}
+    place.run("INSERT INTO notes VALUES (501, 'after', NULL)", "INSERT INTO marks VALUES (501, 501)")
+    with pytest.raises(Exception, match="(?i)foreign key"):
+        place.run("INSERT INTO marks VALUES (502, 502)")
+
+
+async def test_a_restore_can_be_repeated(place: Place) -> None:
+    """A resumed run restores again and comes to the same."""
+    database = place.open()
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    await database.restore("before")
+    place.run("DELETE FROM marks")
+    await database.restore("before")
+    assert len(place.run("SELECT * FROM marks")) == 10
+
+
+async def test_a_snapshot_that_is_not_verified_is_not_restored(place: Place) -> None:
+    """The database is not touched."""
+    database = place.open()
+    await database.snapshot("before")
+    place.run("DELETE FROM marks")
+    with pytest.raises(DatabaseError, match="not verified"):
+        await database.restore("before")
+    assert place.run("SELECT * FROM marks") == []
+
+
+async def test_a_restore_that_fails_leaves_the_old_database_open(place: Place) -> None:
+    """The tool fails before the exchange: what was there is there, and can be written."""
+    database = place.open()
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    place.run("DELETE FROM marks")
+    broken = place.open(options={"bin": "/nonexistent"})
+    with pytest.raises(DatabaseError, match="not found"):
+        await broken.restore("before")
+    assert place.run("SELECT * FROM marks") == []
+    place.run("INSERT INTO marks VALUES (1, 1)")
+    assert not {name for name in place.server.databases() if name.startswith("changeover_")}
+
+
+# Migrations
+
+ADD = SqlMigration(
+    "003_kind",
+    "-- adds two columns\nALTER TABLE notes ADD kind text;\n\nALTER TABLE notes ADD rank integer;\n",
+    "c3",
+    down="ALTER TABLE notes DROP rank; ALTER TABLE notes DROP kind",
+)
+
+
+def columns(place: Place) -> set[str]:
+    """Those of the table `notes`."""
+    schema = "current_schema()" if isinstance(place.server, Postgres) else "database()"
+    query = f"SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' AND table_schema = {schema}"
+    return {name for (name,) in place.run(query)}
+
+
+async def test_a_migration_goes_in_once_and_out_again(place: Place) -> None:
+    """Applied with its entry, not applied twice, reverted with its entry, not reverted twice."""
+    database = place.open()
+    assert await database.ledger() == ()
+    assert "2 statements applied" in await database.migrate(ADD, lock_timeout=5)
+    assert {"kind", "rank"} <= columns(place)
+    (entry,) = await database.ledger()
+    assert (entry.name, entry.checksum) == ("003_kind", "c3")
+    assert 0 < entry.started_at <= entry.finished_at
+    assert "already applied" in await database.migrate(ADD, lock_timeout=5)
+    await database.revert(ADD, lock_timeout=5)
+    assert not {"kind", "rank"} & columns(place)
+    assert await database.ledger() == ()
+    assert "not in the ledger" in await database.revert(ADD, lock_timeout=5)
+
+
+async def test_another_text_under_the_same_name_is_refused(place: Place) -> None:
+    """What is in the database is not what the file says now."""
+    database = place.open()
+    await database.migrate(ADD, lock_timeout=5)
+    with pytest.raises(DatabaseError, match="another text"):
+        await database.migrate(msgspec.structs.replace(ADD, checksum="c4"), lock_timeout=5)
+
+
+@pytest.mark.parametrize("sql", ["", "  \n", "-- nothing\n/* at\n all */ ;;\n"])
+async def test_an_empty_file_is_refused(place: Place, sql: str) -> None:
+    """It is a mistake, and no entry is written for it."""
+    database = place.open()
+    with pytest.raises(DatabaseError, match="no statement"):
+        await database.migrate(SqlMigration("004", sql, "c"), lock_timeout=5)
+    assert await database.ledger() == ()
+
+
+async def test_a_migration_without_down_is_not_reverted(place: Place) -> None:
+    """The way back is the snapshot then."""
+    database = place.open()
+    migration = SqlMigration("005", "CREATE TABLE t (id integer)", "c")
+    await database.migrate(migration, lock_timeout=5)
+    with pytest.raises(DatabaseError, match="no `down`"):
+        await database.revert(migration, lock_timeout=5)
+    assert len(await database.ledger()) == 1
+
+
+async def test_a_failing_statement_is_named_by_its_line(place: Place) -> None:
+    """File, line and the server's words; on PostgreSQL nothing is changed, on MariaDB the entry stays begun."""
+    database = place.open()
+    migration = SqlMigration(
+        "006_bad", "CREATE TABLE one (id integer);\n\n-- next\nINSERT INTO one\nVALUES ('x', 2);\n", "c"
+    )
+    with pytest.raises(DatabaseError, match=r"006_bad, line [45]: ") as failed:
+        await database.migrate(migration, lock_timeout=5)
+    assert not isinstance(failed.value, LockTimeoutError)
+    ledger = await database.ledger()
+    if isinstance(place.server, Postgres):
+        assert ledger == ()
+        with pytest.raises(Exception, match="one"):
+            place.run("SELECT * FROM one")
+        return
+    assert [(entry.name, entry.finished_at) for entry in ledger] == [("006_bad", 0)]
+    with pytest.raises(DatabaseError, match="begun at .* has not been finished"):
+        await database.migrate(migration, lock_timeout=5)
+    await database.forget("006_bad")
+    assert await database.ledger() == ()
+
+
+async def test_only_an_unfinished_migration_can_be_forgotten(place: Place) -> None:
+    """One that is finished, or was never there, is no matter of forgetting."""
+    database = place.open()
+    await database.migrate(ADD, lock_timeout=5)
+    for name in (ADD.name, "nobody"):
+        with pytest.raises(DatabaseError, match="no unfinished migration"):
+            await database.forget(name)
+    assert len(await database.ledger()) == 1
+
+
+async def test_a_long_transaction_makes_the_migration_give_up(place: Place) -> None:
+    """It names who blocks, changes nothing, lets the others through, and goes in once the way is free."""
+    database = place.open()
+    alter = SqlMigration("007", "ALTER TABLE notes ADD kind text", "c")
+    with open_transaction(place) as session:
+        migrating = asyncio.create_task(database.migrate(alter, lock_timeout=1))
+        await until(
+            lambda: any("ALTER TABLE notes" in text for text in place.server.sessions(place.name).values())
+        )
+        # Queued behind the waiting ALTER; it returns because that one gives up, for the transaction stays open.
+        queued = asyncio.create_task(
+            asyncio.to_thread(place.run, "INSERT INTO notes VALUES (600, 'queued', NULL)")
+        )
+        with pytest.raises(LockTimeoutError, match=rf"no lock within 1 s.* {session} \(") as refused:
+            await migrating
+        await queued
+        assert "count(*)" not in str(refused.value)
+        assert "kind" not in columns(place)
+        assert await database.ledger() == ()
+    await database.migrate(alter, lock_timeout=5)
+    assert "kind" in columns(place)
+
+
+async def test_the_server_process_lost_in_a_migration(place: Place) -> None:
+    """On PostgreSQL nothing of it is there; on MariaDB the entry says that it was begun."""
+    database = place.open()
+    pause = "SELECT pg_sleep(600)" if isinstance(place.server, Postgres) else "DO sleep(600)"
+    migration = SqlMigration("008", f"CREATE TABLE half (id integer);\n{pause};\n", "c")
+    migrating = asyncio.create_task(database.migrate(migration, lock_timeout=5))
+    sleeping: list[int] = []
+
+    def found() -> bool:
+        sleeping[:] = [n for n, text in place.server.sessions(place.name).items() if "sleep(600)" in text]
+        return bool(sleeping)
+
+    await until(found)
+    place.server.end(sleeping[0])
+    with pytest.raises(DatabaseError, match="008, line 2"):
+        await migrating
+    ledger = await database.ledger()
+    if isinstance(place.server, Postgres):
+        assert ledger == ()
+    else:
+        assert [(entry.name, entry.finished_at) for entry in ledger] == [("008", 0)]
+
+
+async def test_two_conductors_apply_a_migration_once(place: Place) -> None:
+    """The entry's name is unique: at most one of them runs the file."""
+    migration = SqlMigration("009", "INSERT INTO notes VALUES (700, 'once', NULL)", "c")
+    outcomes = await asyncio.gather(
+        *(place.open().migrate(migration, lock_timeout=5) for _ in range(2)), return_exceptions=True
+    )
+    assert any(isinstance(outcome, str) for outcome in outcomes)
+    assert all(isinstance(outcome, str | DatabaseError) for outcome in outcomes)
+    assert place.notes().count(700) == 1
+
+
+# Connections, facts
+
+
+async def test_facts_name_version_size_clock(place: Place) -> None:
+    """A conductor that was granted what is asked for misses nothing."""
+    facts = await place.open().facts()
+    assert facts.version.split()[0] == {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}[place.server.driver]
+    assert facts.size > 0
+    assert abs(facts.now - time.time()) < 60
+    assert facts.missing_privileges == ()
+
+
+async def test_missing_rights_are_said_as_statements(place: Place) -> None:
+    """Each is something a person can run."""
+    if isinstance(place.server, MariaDB):
+        place.server.run("", f"GRANT SELECT ON {place.name}.marks TO powerless@'%'", user="root")
+    facts = await place.open(user="powerless").facts()
+    wanted = (
+        ["ALTER ROLE powerless CREATEDB", "GRANT app TO powerless", "GRANT pg_read_all_data TO powerless",
+         "GRANT pg_signal_backend TO powerless", "GRANT CREATE ON SCHEMA public TO powerless"]
+        if isinstance(place.server, Postgres)
+        else ["GRANT RELOAD ON *.* TO 'powerless'@'%'", "GRANT CONNECTION ADMIN ON *.* TO 'powerless'@'%'",
+              r"GRANT ALL ON `changeover\_%`.* TO 'powerless'@'%'"]
+    )  # fmt: skip
+    for statement in wanted:
+        assert any(statement in line for line in facts.missing_privileges), (
+            statement,
+            facts.missing_privileges,
+        )
+
+
+async def test_a_lost_connection_is_opened_again(place: Place) -> None:
+    """The next question after the session was ended is answered."""
+    database = place.open()
+    own = "SELECT pg_backend_pid()" if isinstance(place.server, Postgres) else "SELECT connection_id()"
+    ((first,),) = await database.query(own)
+    await asyncio.to_thread(place.server.end, first)
+    ((second,),) = await database.query(own)
+    assert second != first
+
+
+async def test_a_query_that_fails_is_an_error_and_the_next_one_works(place: Place) -> None:
+    """A wrong statement does not cost the connection."""
+    database = place.open()
+    with pytest.raises(DatabaseError, match="nothing_there"):
+        await database.query("SELECT * FROM nothing_there")
+    assert await database.query("SELECT count(*) FROM notes") == [(100,)]
+    assert await database.query("DELETE FROM marks") == []
+
+
+@pytest.mark.parametrize("trouble", ["port", "user", "database"])
+async def test_a_refused_connection_says_where_and_as_whom(place: Place, trouble: str) -> None:
+    """Address, port, user, and what to do; never the password."""
+    changes: dict[str, Any] = {
+        "port": {"port": 1},
+        "user": {"user": "stranger"},
+        "database": {"database": "nowhere"},
+    }
+    database = place.open(**changes[trouble])
+    with pytest.raises(DatabaseError) as refused:
+        await database.facts()
+    words = str(refused.value)
+    assert f"127.0.0.1:{1 if trouble == 'port' else place.server.port}" in words
+    assert ("stranger" if trouble == "user" else "conductor") in words
+    assert refused.value.hint
+    assert CANARY not in words + refused.value.hint
+
+
+async def test_the_password_is_in_no_command_line(place: Place) -> None:
+    """While dumps and restores run, no process of the machine shows it."""
+    database = place.open()
+    seen: list[str] = []
+    tools: set[str] = set()
+    stop = Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    line = path.read_bytes().decode(errors="replace")
+                except OSError:
+                    continue
+                if CANARY in line:
+                    seen.append(line)
+                if place.name in line:
+                    tools.add(Path(line.split("\0")[0]).name)
+
+    thread = Thread(target=look)
+    thread.start()
+    try:
+        await database.snapshot("before")
+        await database.verify_snapshot("before")
+        await database.restore("before")
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join)
+    assert not seen
+    assert tools & {"pg_dump", "pg_restore", "mariadb-dump", "mariadb", "sh"}
+    for path in place.directory.rglob("*"):
+        assert path.is_dir() or CANARY.encode() not in path.read_bytes()
+    assert pwd.getpwuid(place.dump.stat().st_uid).pw_name == pwd.getpwuid(os.geteuid()).pw_name
+    assert place.dump.stat().st_mode & 0o077 == 0
