@@ -27,13 +27,16 @@ async def conduct(
     stop: OnStop = on_stop or ("wait" if output.terminal and not output.json else "return")
     async with showing(status, output) as display:
         task = asyncio.create_task(work(display.see, stop))
-        departure = Departure(task, display, attached, output.note)
+        naming = asyncio.create_task(_name(display, attached))
+        departure = Departure(task, display, attached)
         with departure.by_signal():
             try:
                 left = await task
             except asyncio.CancelledError:
                 left = display.status
-                left.run = left.run or await _under_way(attached)
+            finally:
+                naming.cancel()
+        left.run = left.run or await _under_way(attached)
     await departure.paused()
     code = of_run(left.state, finalize_left=only_finalize_left(left))
     if left.in_flight or not left.run:
@@ -51,13 +54,10 @@ async def conduct(
 class Departure:
     """Leaves a run at the operator's word: at first after what is in flight, at the second word at once."""
 
-    def __init__(
-        self, task: asyncio.Task[RunStatus], display: Display, attached: Attached, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, task: asyncio.Task[RunStatus], display: Display, attached: Attached) -> None:
         self._task = task
         self._display = display
         self._attached = attached
-        self._say = say
         self._pausing: asyncio.Task[None] | None = None
         display.changed = self._leave_at_rest
 
@@ -76,10 +76,10 @@ class Departure:
 
     def ask(self) -> None:
         """The operator's word."""
-        if self._pausing or not self._display.begun or self._display.at_rest:
+        if self._pausing or not self._display.begun.is_set() or self._display.at_rest:
             self._task.cancel()
             return
-        self._say("pausing: what is in flight finishes first; once more to leave at once")
+        self._display.say("pausing: what is in flight finishes first; once more to leave at once")
         self._pausing = asyncio.create_task(self._pause())
 
     async def paused(self) -> None:
@@ -91,15 +91,21 @@ class Departure:
         try:
             sent = await self._attached.send(Verb.PAUSE, actor=actor(), reason="interrupted at the terminal")
         except ChangeoverError as error:
-            self._say(f"it could not be paused ({error.message}), so it is left at once")
+            self._display.say(f"it could not be paused ({error.message}), so it is left at once")
             self._task.cancel()
         else:
             if sent.outcome == "refused":
-                self._say(sent.answer)
+                self._display.say(sent.answer)
 
     def _leave_at_rest(self) -> None:
         if self._pausing and self._display.at_rest:
             self._task.cancel()
+
+
+async def _name(display: Display, attached: Attached) -> None:
+    """Find out what a run that has just begun is called."""
+    await display.begun.wait()
+    display.status.run = display.status.run or await _under_way(attached)
 
 
 async def _under_way(attached: Attached) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from rich.console import Group
 from rich.live import Live
 
 from changeover.cli.output import Output
@@ -29,7 +30,7 @@ class Display:
 
     def __init__(self, status: RunStatus, output: Output) -> None:
         self.status = status
-        self.begun = False
+        self.begun = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         self._output = output
         self._closed = False
@@ -41,7 +42,7 @@ class Display:
 
     def see(self, event: Event) -> None:
         """Take in the next event."""
-        self.begun = True
+        self.begun.set()
         # Whoever begins a run is told of what happens, not of how the journal began.
         self.status.seq = self.status.seq or event.seq - 1
         self.status.created_at = self.status.created_at or event.at
@@ -52,6 +53,11 @@ class Display:
             except OSError:
                 self._closed = True
         self.changed()
+
+    def say(self, text: str) -> None:
+        """Tell the person at the keyboard something besides."""
+        with suppress(OSError):
+            self._output.note(text)
 
     def _show(self, event: Event) -> None:
         raise NotImplementedError
@@ -74,11 +80,19 @@ class JsonLines(Display):
 class Screen(Display):
     """The whole state, drawn again several times a second by `draw`."""
 
+    def __init__(self, status: RunStatus, output: Output) -> None:
+        super().__init__(status, output)
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        """It stands under the rest: a line printed in between would tear the screen."""
+        self._said = text
+
     def _show(self, event: Event) -> None:
         pass
 
     async def draw(self) -> None:
-        """Draw until cancelled, and a last time then."""
+        """Draw until cancelled; nothing of it stays on the terminal."""
         console = self._output.console(self._output.out)
         times = estimate(self.status.plan)
         most = max(3, console.height - len(self.status.plan.stages) - _BESIDE_UNITS)
@@ -86,9 +100,8 @@ class Screen(Display):
         with Live(console=console, auto_refresh=False, transient=True) as screen:
             while True:
                 began = time.monotonic()
-                screen.update(
-                    terminal.render(progress(self.status, times, time.time(), most=most)), refresh=True
-                )
+                shown = terminal.render(progress(self.status, times, time.time(), most=most))
+                screen.update(Group(shown, self._said), refresh=True)
                 await asyncio.sleep(max(REFRESH_SECONDS, _BUSY * (time.monotonic() - began)))
 
 

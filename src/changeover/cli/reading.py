@@ -38,9 +38,10 @@ async def status(settings: Settings, run: RunName = None) -> None:
     name = await _chosen(settings.attached, run)
     at = await journal.status(name)
     record = await journal.run(name)
+    stored = [f"{command.verb} {command.step}".strip() for command in await journal.pending_commands(name)]
     settings.output.answer(
-        {**status_summary(at), "conducted": record.conducted, "owner": str(record.owner)},
-        lambda: progress(at, estimate(at.plan), _until(record), conductor=_conductor(record)),
+        {**status_summary(at), "conducted": record.conducted, "owner": str(record.owner), "stored": stored},
+        lambda: progress(at, estimate(at.plan), _until(record), conductor=_conductor(record, stored)),
     )
 
 
@@ -132,11 +133,13 @@ def _until(record: RunRecord) -> float:
     return record.ended_at or time.time()
 
 
-def _conductor(record: RunRecord) -> str:
+def _conductor(record: RunRecord, stored: list[str]) -> str:
     if record.ended_at:
         return ""
-    now = f"conducted by {record.owner}"
-    return now if record.conducted else f"no conductor has it now; the last was {record.owner}"
+    if record.conducted:
+        return f"conducted by {record.owner}"
+    waiting = f"; stored for the next one: {', '.join(stored)}" if stored else ""
+    return f"no conductor has it now, the last was {record.owner}{waiting}; `changeover resume` takes it over"
 
 
 async def _chosen(attached: Attached, run: str | None) -> str:

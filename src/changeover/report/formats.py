@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 from rich.console import Console
 
-from changeover.report import html, markdown, terminal
+from changeover.report import markdown, terminal
 from changeover.report.run import RunReport
 from changeover.report.told import run_document
 
@@ -30,6 +30,8 @@ def rendered(report: RunReport, form: Format) -> str:
         case Format.MARKDOWN:
             return markdown.render(run_document(report))
         case Format.HTML:
+            from changeover.report import html  # its templates are not for every command to load
+
             return html.render(run_document(report)) + "\n"
         case Format.TERMINAL:
             console = Console(width=_WIDTH, color_system=None, force_terminal=False)

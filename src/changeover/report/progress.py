@@ -32,18 +32,21 @@ def progress(
     `conductor` says who conducts it, where that is not the one who looks.
     """
     stage = current(status)
-    sections = [Section("", (_stages(status, times, stage, now),))]
+    elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
+    left = remaining(status, times)
+    pace = f"{elapsed} so far" + (f", about {seconds(left)} to go" if left else "")
+    sections = [
+        Section("", (Text(" · ".join((pace, *in_rotation(status)))),)),
+        Section("", (_stages(status, times, stage, now),)),
+    ]
     if stage is not None:
         sections.append(Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most))))
     sections += [Section("", notes) for notes in [tuple(_notes(status))] if notes]
     sections += [Section("", (Text(conductor, Tone.QUIET),))] if conductor else []
     state = outcome(status.state, finalize_left=only_finalize_left(status))
-    elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
     return Document(
         title=f"{status.plan.site.name}: {status.plan.release.from_version} → {status.plan.release.to_version}",
-        subtitle=" · ".join(
-            (f"run {status.run}", state, f"{elapsed} of about {seconds(times.lasts)}", *in_rotation(status))
-        ),
+        subtitle=f"run {status.run} · {state}",
         sections=tuple(sections),
     )
 
@@ -51,6 +54,16 @@ def progress(
 def current(status: RunStatus) -> Stage | None:
     """The first stage that is not finished; None when all are."""
     return next((stage for stage in status.plan.stages if _finished(status, stage) < len(stage.steps)), None)
+
+
+def remaining(status: RunStatus, times: Estimate) -> float:
+    """Seconds of work that are left by the estimates: up to finalize, and within it once it is at hand."""
+    unfinished = [stage for stage in status.plan.stages if _finished(status, stage) < len(stage.steps)]
+    at_hand = [stage for stage in unfinished if not stage.finalize] or unfinished
+    return sum(
+        times.stages[stage.name].lasts * (1 - _finished(status, stage) / len(stage.steps))
+        for stage in at_hand
+    )
 
 
 def in_rotation(status: RunStatus) -> Iterator[str]:
@@ -137,10 +150,10 @@ def _unit(status: RunStatus, unit: str, steps: list[Step], now: float) -> tuple[
 def _doing(status: RunStatus, step: Step, now: float) -> Text:
     at = status.steps[step.id]
     verb = step.id.rpartition("/")[2]
+    if at.state is StepState.WAITING:
+        return Text("waits for approval", TONES[at.state])
     if at.state is not StepState.RUNNING:
-        return Text(
-            f"{verb} {'waits for approval' if at.state is StepState.WAITING else at.state}", TONES[at.state]
-        )
+        return Text(f"{verb} {at.state}", TONES[at.state])
     attempt = f", attempt {at.attempt}" if at.attempt > 1 else ""
     return Text(f"{verb} {seconds(max(0.0, now - at.started_at))} of about {seconds(step.estimate)}{attempt}")
 
@@ -168,7 +181,7 @@ def _notes(status: RunStatus) -> Iterator[Text]:
 def advice(status: RunStatus) -> Iterator[str]:
     """The commands that move the run on from where it rests."""
     failed = status.steps_in(StepState.FAILED)
-    if status.ended or (status.state is RunState.RUNNING and not failed):
+    if status.ended or status.in_flight or (status.state is RunState.RUNNING and not failed):
         return
     if only_finalize_left(status):
         yield "`changeover finalize` gives up the way back, when you are content"

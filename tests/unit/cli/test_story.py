@@ -1,0 +1,204 @@
+"""A whole upgrade from the terminal, over the real engine and a site in memory."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from changeover.model.plan import Plan
+from changeover.model.release import Batch, Gate
+from tests.terminalkit import Terminal, a_terminal
+
+
+def states(changeover: Terminal) -> dict[str, str]:
+    """Where each step of the latest run stands."""
+    return {name: step["state"] for name, step in changeover("status", "--json").json["steps"].items()}
+
+
+def test_check_prints_verdicts_with_evidence(changeover: Terminal) -> None:
+    """A site that is well ends with 0 and shows what was seen."""
+    ended = changeover("check")
+    assert ended.code == 0
+    assert ended.out.startswith("identity: all good\n")
+    assert "good  app1 version    it runs v1\n" in ended.out
+
+
+def test_a_check_that_is_not_good_is_refused(changeover: Terminal) -> None:
+    """One node that is ill ends it with 4, and JSON says which."""
+    changeover.site.nodes["app2"].broken.add("health")
+    ended = changeover("check", "--json")
+    assert ended.code == 4
+    assert not ended.json["good"]
+    assert "app2 health" in [v["subject"] for v in ended.json["verdicts"] if v["outcome"] == "bad"]
+
+
+def test_a_saved_plan_is_what_runs(changeover: Terminal) -> None:
+    """Plan, save, run up to the finalize gate, finalize: each ends with 0."""
+    assert changeover("plan", "-o", "plan.json", "--brief").code == 0
+    saved = Plan.from_json(Path("plan.json").read_bytes())
+    ran = changeover("run", "plan.json", "--reason", "CHG-1", "--json")
+    assert (ran.code, ran.lines[-1]["state"], ran.lines[-1]["finalize_left"]) == (0, "waiting", True)
+    assert {node.running for node in changeover.site.nodes.values()} == {"v2"}
+    report = changeover("report", "--json").json
+    assert (report["plan"], report["reason"], report["actor"]) == (saved.digest(), "CHG-1", "ann")
+    finalized = changeover("finalize", "--reason", "content")
+    assert finalized.code == 0
+    assert "identity: done" in finalized.out
+    assert set(states(changeover).values()) == {"done"}
+
+
+def test_events_are_lines_when_nobody_watches(changeover: Terminal) -> None:
+    """In a pipe: a line for each event, no control sequence, no blank at a line's end."""
+    out = changeover("run", "--yes").out
+    assert "app1/drain                done" in out
+    assert "\x1b" not in out
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
+def test_a_fresh_plan_is_not_run_unasked(changeover: Terminal) -> None:
+    """Without a terminal to ask at and without --yes it is bad input, and nothing has begun."""
+    ended = changeover("run")
+    assert ended.code == 2
+    assert "hint: save it with `changeover plan -o plan.json`" in ended.err
+    assert changeover("runs", "--json").json == []
+
+
+def test_a_stale_plan_is_refused_with_what_differs(changeover: Terminal) -> None:
+    """A site that has changed since is left alone, and the error says where."""
+    changeover("plan", "-o", "plan.json")
+    changeover.site.nodes["app3"].running = "v0"
+    ended = changeover("run", "plan.json", "--json")
+    assert ended.code == 4
+    error = msgspec.json.decode(ended.err)
+    assert (error["error"], error["exit"]) == ("StaleError", 4)
+    assert "app3 runs v0, the plan says v1" in error["message"]
+    assert changeover("runs", "--json").json == []
+
+
+def test_a_failure_stops_the_run_and_a_retry_goes_on(changeover: Terminal) -> None:
+    """It ends with 3 and says what to type; a retry without a conductor is stored for resume."""
+    changeover.site.nodes["app1"].broken.add("start")
+    stopped = changeover("run", "--yes")
+    assert stopped.code == 3
+    assert "next: mend it, then `changeover retry app1/start`" in stopped.out
+    changeover.site.nodes["app1"].broken.clear()
+    stored = changeover("retry", "app1/start")
+    assert (stored.code, stored.out) == (
+        0,
+        "stored: no conductor has the run now; `changeover resume` will carry it out\n",
+    )
+    assert "stored for the next one: retry app1/start" in changeover("status").out
+    assert changeover("resume").code == 0
+
+
+def test_a_second_run_is_told_who_holds_the_site(changeover: Terminal) -> None:
+    """Who, why and since when, with 4."""
+    changeover("run", "--yes", "--reason", "CHG-1")
+    ended = changeover("run", "--yes")
+    assert ended.code == 4
+    assert "site identity is held by run" in ended.err
+    assert "of ann" in ended.err
+    assert "CHG-1" in ended.err
+
+
+def test_an_aborted_run_frees_the_site(changeover: Terminal) -> None:
+    """Abort is carried out by the next resume, which ends with 6; then nothing holds the site."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    assert changeover("abort", "--reason", "window closes").code == 0
+    assert changeover("resume").code == 6
+    assert changeover("pause").code == 4
+    assert changeover("runs", "--json").json[0]["state"] == "aborted"
+
+
+def test_a_mistyped_step_is_answered_with_the_nearest(changeover: Terminal) -> None:
+    """The command is stored, refused by the conductor, and the log says which step was meant."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    changeover("retry", "app1/strat")
+    changeover("resume")
+    assert "did you mean 'app1/start'?" in changeover("log").out
+
+
+def test_finalize_with_skipped_steps_needs_a_word(changeover: Terminal) -> None:
+    """A skipped step keeps the gate shut until it is accepted, with a reason."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    changeover.site.nodes["app1"].broken.clear()
+    changeover.site.nodes["app1"].running = "v2"
+    changeover("skip", "app1/start", "--reason", "started by hand")
+    assert changeover("resume").code == 0
+    changeover("finalize")
+    assert states(changeover)["finalize/approve"] == "waiting"
+    accepted = changeover("finalize", "--accept-skipped", "--reason", "it runs")
+    assert accepted.code == 0
+    skipped = changeover("report", "--json").json["skipped"]
+    assert [(skip["step"], skip["actor"], skip["reason"]) for skip in skipped] == [
+        ("app1/start", "ann", "started by hand")
+    ]
+
+
+def test_a_gate_waits_and_is_approved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """At a gate the run returns with 3 and names the command; approved, it goes on to the end."""
+    gates = (Gate("canary", approve=True),)
+    changeover = a_terminal(
+        monkeypatch, capsys, tmp_path, gates=gates, batches=(Batch(count=1), Batch(count=2))
+    )
+    waiting = changeover("run", "--yes")
+    assert waiting.code == 3
+    assert "`changeover approve after-canary/approve`" in waiting.out
+    changeover("approve", "after-canary/approve", "--reason", "looks fine")
+    assert changeover("resume").code == 0
+    assert "approve after-canary/approve, by ann: looks fine" in changeover("log").out
+    changeover("finalize")
+    watched = changeover("watch")
+    assert (watched.code, watched.out.splitlines()[-3]) == (0, "identity: done")
+
+
+def test_plans_are_compared_with_the_last_run(changeover: Terminal) -> None:
+    """After the upgrade a fresh plan differs from the one that ran, in what was seen of the site."""
+    assert changeover("plan", "--diff", "last").code == 2
+    changeover("run", "--yes")
+    found = changeover("plan", "--diff", "last", "--json").json["differences"]
+    assert {
+        "subject": "facts",
+        "kind": "changed",
+        "field": "versions.app1",
+        "before": "v1",
+        "after": "v2",
+    } in found
+    changeover("plan", "-o", "now.json")
+    assert changeover("plan", "--diff", "now.json").out.startswith("no difference between plan ")
+
+
+def test_what_happened_to_one_node_is_told_alone(changeover: Terminal) -> None:
+    """`log --step` keeps to a node, or to one of its steps."""
+    changeover("run", "--yes")
+    of_node = changeover("log", "--step", "app2", "--json").lines
+    assert {event["step"].partition("/")[0] for event in of_node} == {"app2"}
+    of_step = changeover("log", "--step", "app2/stop", "--json").lines
+    assert [event["state"] for event in of_step] == ["running", "done"]
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("markdown", "# identity: v1 → v2"), ("html", "<!doctype html>")]
+)
+def test_reports_are_saved(changeover: Terminal, form: str, begins: str) -> None:
+    """Each form is written to the file that was named."""
+    changeover("run", "--yes")
+    assert changeover("report", "--format", form, "-o", "report").code == 0
+    assert Path("report").read_text().startswith(begins)
+
+
+def test_a_journal_alone_is_enough_to_look(changeover: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --journal no site's file is read: one that broke keeps nobody from the run."""
+    changeover("run", "--yes")
+    monkeypatch.undo()
+    monkeypatch.chdir(changeover.directory)
+    Path("changeover.yaml").write_text("nonsense: [")
+    assert "upgraded; finalize waits" in changeover("status", "--journal", ".changeover/journal.db").out
+    without = changeover("status")
+    assert (without.code, "going by .changeover/journal.db alone" in without.err) == (0, True)
+    assert changeover("plan").code == 2
