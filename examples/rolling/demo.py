@@ -49,8 +49,6 @@ def inside() -> None:
     """Both upgrades, from within the lab's network."""
     directory = Path(os.environ["CHANGEOVER_LAB_DIRECTORY"])
     lab = json.loads(subprocess.run([CHANGEOVER, "lab", "site"], check=True, capture_output=True).stdout)
-    os.environ["CHANGEOVER_FILE"] = str(HERE / ("embedded.yaml" if lab["form"] == "embedded" else "changeover.yaml"))
-    os.environ.update({"CHANGEOVER_LAB_PYTHON": lab.get("python", ""), "CHANGEOVER_LAB_SOCKET": lab["balancer"]["socket"]})
     url = lab["balancer"]["url"]
 
     title("An upgrade of four nodes under load")
@@ -117,10 +115,12 @@ class load(begin):  # noqa: N801 - reads as what it does
 
 
 def steps_done() -> int:
-    """How many steps of the run are done, by what `status` says."""
+    """How many steps of the run under way are done, by what `status` says."""
     out = subprocess.run([CHANGEOVER, "status", "--json"], check=False, capture_output=True).stdout
     status: dict[str, Any] = json.loads(out) if out else {}
-    return sum(step["state"] == "done" for step in status.get("steps", {}).values())
+    if status.get("state") != "running":
+        return 0
+    return sum(step["state"] == "done" for step in status["steps"].values())
 
 
 def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
@@ -129,7 +129,9 @@ def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[byt
         if condition():
             return
         if process.poll() is not None:
-            raise SystemExit(f"demo: waited for {what}, but process {process.pid} ended with {process.returncode}")
+            raise SystemExit(
+                f"demo: waited for {what}, but process {process.pid} ended with {process.returncode}"
+            )
         time.sleep(0.1)
     raise SystemExit(f"demo: waited a minute for {what}")
 

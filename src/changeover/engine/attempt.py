@@ -76,7 +76,7 @@ class Attempt:
         self.fault("performed")
         seen = await self.look()
         if seen.came is Came.DONE:
-            return Outcome(Came.DONE, "; ".join(filter(None, (said, seen.evidence))))
+            return Outcome(Came.DONE, "; ".join(dict.fromkeys(filter(None, (said, seen.evidence)))))
         if seen.came is Came.UNSEEN:
             return seen
         return Outcome(

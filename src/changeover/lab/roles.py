@@ -119,6 +119,7 @@ def _database(seed: Seed, layout: Layout, directory: Directory) -> None:
     hba = "local all postgres peer\nlocal all all peer\nhost all all 127.0.0.1/32 scram-sha-256\nhost all all 10.77.0.0/24 scram-sha-256\n"
     seed.file("/etc/postgresql/15/main/pg_hba.conf", hba, mode=0o640, owner="postgres")
     seed.file("/etc/mysql/mariadb.conf.d/90-lab.cnf", "[mysqld]\nbind-address = 0.0.0.0\n")
+    seed.directory("/var/lib/changeover", mode=0o700, owner="deploy")
     if layout.database is DatabaseKind.NONE:
         return
     service = {DatabaseKind.POSTGRESQL: "postgresql", DatabaseKind.MARIADB: "mariadb"}[layout.database]

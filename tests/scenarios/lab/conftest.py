@@ -1,5 +1,0 @@
-"""Fixtures of the lab's scenarios."""
-
-from tests.labkit import fresh_lab, lab, lab_session
-
-__all__ = ["fresh_lab", "lab", "lab_session"]
