@@ -9,6 +9,7 @@ from changeover.model.release import Batch, CommandMigration, Gate, SqlMigration
 from changeover.model.site import Become, Http, Shell, Unit
 from changeover.model.values import Secret
 from changeover.spec import InvalidSpecError, load
+from changeover.spec.vocabulary import near_miss
 from tests.unit.spec.conftest import SITE, Written
 
 
@@ -206,3 +207,25 @@ def test_services_have_the_drivers_options(files: Written) -> None:
     assert database.options == {"bin": "/usr/pgsql/bin", "jobs": 4, "parameters": {"sslmode": "require"}}
     assert database.password == Secret(file=str(files.directory / "secrets/db"))
     assert database.tunnel
+
+
+def test_capability_of_ones_own(files: Written) -> None:
+    """A name that is not near a known one is the operator's own capability."""
+    files.change("  sessions: {http", "  warm_up: {shell: warm}\n  sessions: {http")
+    assert load(files.path).site.application.capabilities["warm_up"] == Shell("warm")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("helth", True),
+        ("helath", True),
+        ("healthh", True),
+        ("heelth", True),
+        ("health", False),
+        ("hlt", False),
+    ],
+)
+def test_near_miss(name: str, near: bool) -> None:
+    """One letter left out, swapped, added or exchanged is a slip; more is another word."""
+    assert near_miss(name, "health") is near
