@@ -3,19 +3,22 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import msgspec
 
-from changeover.drivers import shell
+from changeover.drivers import answers, shell, systemd
 from changeover.drivers.http import Http as HttpClient
+from changeover.drivers.http import Reply
 from changeover.drivers.secrets import Secrets
-from changeover.drivers.template import fill
-from changeover.errors import ApplicationError, HostError
+from changeover.drivers.template import check_shell, fill, fill_shell, fill_sql
+from changeover.errors import ApplicationError, HostError, LockTimeoutError, PortError, SpecError
 from changeover.model.release import Release
 from changeover.model.site import Binding, File, Http, Node, Shell, Site, Sql, Unit
-from changeover.model.values import Json, Secret
+from changeover.model.values import Secret
 from changeover.ports import Answer, Command, Database, Host, Result
 
 ASK_SECONDS = 30.0
@@ -23,10 +26,7 @@ DO_SECONDS = 86400.0
 """A change is limited by its step's timeout; this only keeps a command from living for ever."""
 
 EVIDENCE = 500
-
-ALIVE = frozenset({"active", "reloading", "deactivating", "activating"})
-"""`ActiveState` of a unit that has processes, or is about to (systemctl(1)). A unit between two of its
-automatic restarts is *activating* too, with the `SubState` *auto-restart*: that one has none."""
+"""How many characters evidence has at most. The end is kept: that is where programs say what went wrong."""
 
 
 def create(
@@ -37,12 +37,38 @@ def create(
     hosts: Mapping[str, Host],
     databases: Mapping[str, Database],
 ) -> "Bindings":
-    """The factory that the conductor calls by the name `application.bindings`."""
+    """The factory behind the entry point `application.bindings`.
+
+    Raises:
+        SpecError: a binding that could never be used: a placeholder where quoting would not hold, or a pattern
+            that is none.
+    """
+    for capability, binding in site.application.capabilities.items():
+        try:
+            if isinstance(binding, Shell):
+                check_shell(binding.command)
+            re.compile(getattr(binding, "match", ""))
+        except ApplicationError as error:
+            raise SpecError(f"{capability}: {error.message}", hint=error.hint) from None
+        except re.error as error:
+            raise SpecError(f"{capability}: its match is not a regular expression: {error}") from None
     return Bindings(site, release, secrets=secrets, hosts=hosts, databases=databases)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a binding: for which capability, on which node, with which values in its templates."""
+
+    capability: str
+    node: Node
+    values: Mapping[str, str]
+
+
 class Bindings:
-    """The `Application` port: each capability is performed or asked as its binding says."""
+    """The `Application` port: each capability is performed or asked as its binding says.
+
+    What the hosts and databases raise meanwhile becomes an `ApplicationError`, but for a lock timeout.
+    """
 
     def __init__(
         self,
@@ -66,231 +92,217 @@ class Bindings:
 
     async def do(self, capability: str, node: str, **values: str) -> str:
         """Perform it and return the evidence; `ApplicationError` if the binding did not succeed."""
-        binding, where, filled = self._prepare(capability, node, values)
-        match binding:
-            case Shell():
-                result = await self._run(binding, where, filled, DO_SECONDS)
-                if result.status not in binding.expect:
-                    raise self._failed(capability, node, f"exit status {result.status}: {_tail(result)}")
-                evidence = _tail(result) or f"exit status {result.status}"
-            case Http():
-                answer = await self._request(binding, where, filled)
-                if not answer.ok:
-                    raise self._failed(capability, node, answer.evidence)
-                evidence = answer.evidence
-            case Sql():
-                rows = await self._databases[binding.database].query(
-                    fill(binding.statement, filled, quote=_sql)
-                )
-                evidence = f"{len(rows)} rows"
-            case File():
-                evidence = await self._put(binding, capability, where, filled)
-            case Unit():
-                evidence = await self._systemctl(binding, capability, node, where, filled)
-        return self._shown(evidence)
+        binding = self._binding(capability)
+        async with self._use(capability, node, values) as use:
+            match binding:
+                case Shell():
+                    answer = _succeeded(binding, await self._run(binding, use, DO_SECONDS))
+                case Http():
+                    answer = self._http_answer(binding, await self._request(binding, use))
+                case Sql():
+                    rows = await self._query(binding, use)
+                    answer = Answer(True, "", f"{len(rows)} rows")
+                case File():
+                    answer = await self._put(binding, use)
+                case Unit():
+                    answer = await self._tell(binding, use)
+            if not answer.ok:
+                raise ApplicationError(answer.evidence, hint="see the node's log, mend it, and retry")
+        return self._shown(answer.evidence)
 
     async def ask(self, capability: str, node: str, **values: str) -> Answer:
-        """Ask it. An answer that is not well is an answer; only no answer at all is an error."""
-        binding, where, filled = self._prepare(capability, node, values)
-        match binding:
-            case Shell():
-                answer = _shell_answer(binding, await self._run(binding, where, filled, ASK_SECONDS))
-            case Http():
-                answer = await self._request(binding, where, filled)
-            case Sql():
-                rows = await self._databases[binding.database].query(
-                    fill(binding.statement, filled, quote=_sql)
-                )
-                value = str(rows[0][0]) if rows else ""
-                answer = Answer(bool(rows), value, value or "no row")
-            case File():
-                answer = await self._look(binding, where, filled)
-            case Unit():
-                answer = await self._unit_state(binding, where, filled)
+        """Ask it. An answer that is not well is an answer; only no answer at all is an error.
+
+        Nobody listening, where HTTP is spoken, is an answer. Silence is one to `health` alone: a node that does
+        not answer is not well, but nothing else can be told of it.
+        """
+        binding = self._binding(capability)
+        async with self._use(capability, node, values) as use:
+            match binding:
+                case Shell():
+                    answer = _shell_answer(binding, await self._run(binding, use, ASK_SECONDS))
+                case Http():
+                    reply = await self._request(binding, use)
+                    if reply.silent and capability != "health":
+                        raise ApplicationError(f"{reply.asked}: {reply.said}")
+                    answer = self._http_answer(binding, reply)
+                case Sql():
+                    rows = await self._query(binding, use)
+                    value = str(rows[0][0]) if rows else ""
+                    answer = Answer(bool(rows), value, value or "no row")
+                case File():
+                    answer = await self._look(binding, use)
+                case Unit():
+                    answer = await self._state(binding, use)
         return msgspec.structs.replace(answer, evidence=self._shown(answer.evidence))
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self._http.close()
 
-    def _prepare(
-        self, capability: str, node: str, values: Mapping[str, str]
-    ) -> tuple[Binding, Node, dict[str, str]]:
-        application = self._site.application
-        binding = application.capabilities.get(capability)
+    def _binding(self, capability: str) -> Binding:
+        binding = self._site.application.capabilities.get(capability)
         if binding is None:
             raise ApplicationError(
                 f"{capability} is not bound",
-                hint=f"bind {capability} under `application`, or name a `pack` that does",
+                hint=f"bind {capability} under `application` to a shell line, an HTTP request, an SQL statement, "
+                "a file or a systemd unit, or name a `pack` that does",
             )
-        where = self._site.node(node)
+        return binding
+
+    @asynccontextmanager
+    async def _use(self, capability: str, name: str, values: Mapping[str, str]) -> AsyncIterator[Use]:
+        node = self._site.node(name)
         filled = {
-            **application.variables,
+            **self._site.application.variables,
             **self._release.variables,
-            **where.variables,
-            "node": where.name,
-            "host": where.host,
-            "address": self._site.host(where.host).address,
+            **node.variables,
+            "node": node.name,
+            "host": node.host,
+            "address": self._site.host(node.host).address,
             **values,
         }
-        return binding, where, filled
+        try:
+            yield Use(capability, node, filled)
+        except LockTimeoutError:
+            raise
+        except PortError as error:
+            message = self._shown(f"{capability} on {name}: {error.message}")
+            raise ApplicationError(message, hint=self._secrets.redact(error.hint)) from None
 
-    async def _run(self, binding: Shell, where: Node, values: Mapping[str, str], timeout: float) -> Result:
-        secret = {
-            name: await self._secrets.resolve(value, f"{name} of a shell binding", ApplicationError)
-            for name, value in binding.env.items()
-            if isinstance(value, Secret)
-        }
-        plain = {
-            name: fill(value, values) for name, value in binding.env.items() if not isinstance(value, Secret)
-        }
+    async def _run(self, binding: Shell, use: Use, timeout: float) -> Result:
+        filled = await self._filled(binding.env, use)
+        secret = {name: filled[name] for name, value in binding.env.items() if isinstance(value, Secret)}
+        plain = {name: value for name, value in filled.items() if name not in secret}
         exported = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in plain.items())
-        line = exported + fill(binding.command, values, quote=shlex.quote)
-        host = self._hosts[binding.on or where.host]
+        line = exported + fill_shell(binding.command, use.values)
+        host = self._hosts[binding.on or use.node.host]
         return await host.run(Command(line, become=binding.become, secrets=secret, timeout=timeout))
 
-    async def _request(self, binding: Http, where: Node, values: Mapping[str, str]) -> Answer:
-        headers = {
-            name: await self._secrets.resolve(value, f"header {name}", ApplicationError)
-            if isinstance(value, Secret)
-            else fill(value, values)
-            for name, value in binding.headers.items()
-        }
-        url = fill(binding.url, values, quote=_url)
-        via = self._hosts[where.host] if binding.via == "host" else None
-        reply = await self._http.send(
+    async def _request(self, binding: Http, use: Use) -> Reply:
+        return await self._http.send(
             binding.method,
-            url,
-            headers=headers,
-            body=fill(binding.body, values, quote=_json),
+            fill(binding.url, use.values, quote=_in_url),
+            headers=await self._filled(binding.headers, use),
+            body=fill(binding.body, use.values, quote=_in_json),
             timeout=binding.timeout,
             verify_tls=binding.verify_tls,
-            via=via,
+            via=self._hosts[use.node.host] if binding.via == "host" else None,
         )
-        if reply.status not in binding.expect:
-            return Answer(False, "", f"{binding.method} {url}: {reply.said}")
-        value, found = _extract(binding, reply.text)
-        return Answer(found, value, f"{binding.method} {url}: {reply.said}{f', {value}' if value else ''}")
 
-    async def _put(self, binding: File, capability: str, where: Node, values: Mapping[str, str]) -> str:
-        path, host = fill(binding.path, values), self._hosts[where.host]
+    async def _filled(self, texts: Mapping[str, str | Secret], use: Use) -> dict[str, str]:
+        return {
+            name: await self._secrets.resolve(text, f"{name} of {use.capability}", ApplicationError)
+            if isinstance(text, Secret)
+            else fill(text, use.values)
+            for name, text in texts.items()
+        }
+
+    @staticmethod
+    def _http_answer(binding: Http, reply: Reply) -> Answer:
+        if reply.status not in binding.expect:
+            return Answer(False, "", f"{reply.asked}: {reply.said}")
+        if binding.json:
+            value = answers.at_path(binding.json, reply.text)
+            where = f"nothing at {binding.json}"
+        else:
+            value = answers.matched(binding.match, reply.text) if binding.match else ""
+            where = f"nothing like {binding.match}"
+        if value is None:
+            return Answer(False, "", f"{reply.asked}: {reply.said}, {where} in the answer")
+        return Answer(True, value, f"{reply.asked}: {reply.said}{f', {value}' if value else ''}")
+
+    async def _query(self, binding: Sql, use: Use) -> list[tuple[object, ...]]:
+        return await self._databases[binding.database].query(fill_sql(binding.statement, use.values))
+
+    async def _put(self, binding: File, use: Use) -> Answer:
+        path, host = fill(binding.path, use.values), self._hosts[use.node.host]
         if binding.link is not None:
-            target = fill(binding.link, values)
-            result = await host.run(
-                Command(shell.set_link(path, target), become=binding.become, timeout=ASK_SECONDS)
-            )
-            if result.status != 0:
-                raise self._failed(capability, where.name, _tail(result))
-            return f"{path} leads to {target}"
+            target = fill(binding.link, use.values)
+            line = shell.set_link(path, target)
+            result = await host.run(Command(line, become=binding.become, timeout=ASK_SECONDS))
+            good = result.status == 0
+            return Answer(good, target, f"{path} leads to {target}" if good else answers.said(result))
         if binding.content is None:
             raise ApplicationError(
-                f"{capability} is bound to a file without content", hint="give `content` or `link`"
+                f"{path} cannot be written: the binding has no content", hint="give `content` or `link`"
             )
-        content = fill(binding.content, values).encode()
+        content = fill(binding.content, use.values).encode()
         await host.write(path, content, mode=binding.mode, become=binding.become)
-        return f"wrote {len(content)} bytes to {path}"
+        return Answer(True, "", f"wrote {len(content)} bytes to {path}")
 
-    async def _look(self, binding: File, where: Node, values: Mapping[str, str]) -> Answer:
-        path, host = fill(binding.path, values), self._hosts[where.host]
+    async def _look(self, binding: File, use: Use) -> Answer:
+        path, host = fill(binding.path, use.values), self._hosts[use.node.host]
         if binding.link is not None:
-            result = await host.run(
-                Command(shell.read_link(path), become=binding.become, timeout=ASK_SECONDS)
-            )
-            text = result.stdout.strip()
-            return Answer(
-                result.status == 0, text, f"{path} leads to {text}" if text else f"{path} is no link"
-            )
-        content = await host.read(path, become=binding.become)
-        if content is None:
-            return Answer(False, "", f"there is no {path}")
-        value, found = _matched(binding.match, content.decode(errors="replace"))
-        return Answer(found, value, f"{path}: {value}")
+            line = shell.read_link(path)
+            result = await host.run(Command(line, become=binding.become, timeout=ASK_SECONDS))
+            if result.status != 0:
+                return Answer(False, "", f"{path} is no link: {answers.said(result)}")
+            text = result.stdout
+        else:
+            content = await host.read(path, become=binding.become)
+            if content is None:
+                return Answer(False, "", f"there is no {path}")
+            text = content.decode(errors="replace")
+        value = answers.matched(binding.match, text)
+        if value is None:
+            return Answer(False, "", f"{path} has nothing like {binding.match}: {text}")
+        return Answer(True, value, f"{path}: {value}")
 
-    async def _systemctl(
-        self, binding: Unit, capability: str, node: str, where: Node, values: Mapping[str, str]
-    ) -> str:
-        unit = fill(binding.unit, values)
-        host = self._hosts[where.host]
-        line = f"systemctl {shlex.quote(capability)} {shlex.quote(unit)}"
-        result = await host.run(Command(line, become=binding.become, timeout=DO_SECONDS))
+    async def _tell(self, binding: Unit, use: Use) -> Answer:
+        if use.capability not in systemd.VERBS:
+            raise ApplicationError(
+                f"a systemd unit cannot {use.capability}",
+                hint=f"it can {', '.join(sorted(systemd.VERBS))}; bind {use.capability} to a shell line",
+            )
+        unit = fill(binding.unit, use.values)
+        line = systemd.tell(use.capability, unit)
+        result = await self._hosts[use.node.host].run(
+            Command(line, become=binding.become, timeout=DO_SECONDS)
+        )
         if result.status != 0:
-            log = f"journalctl --unit={shlex.quote(unit)} --lines=5 --no-pager --output=cat"
-            lines = await host.run(Command(log, become=binding.become, timeout=ASK_SECONDS))
-            raise self._failed(capability, node, f"{_tail(result)} {lines.stdout.strip()}")
-        return f"{line}: ok"
+            return Answer(False, "", f"{unit}: {answers.said(result)}")
+        return Answer(True, "", f"{unit}: {systemd.UnitState.parse(result.stdout)}")
 
-    async def _unit_state(self, binding: Unit, where: Node, values: Mapping[str, str]) -> Answer:
-        unit = fill(binding.unit, values)
-        line = f"systemctl show --property=ActiveState,SubState,MainPID,Result {shlex.quote(unit)}"
-        result = await self._hosts[where.host].run(Command(line, timeout=ASK_SECONDS))
+    async def _state(self, binding: Unit, use: Use) -> Answer:
+        unit = fill(binding.unit, use.values)
+        result = await self._hosts[use.node.host].run(Command(systemd.show(unit), timeout=ASK_SECONDS))
+        state = systemd.UnitState.parse(result.stdout)
         if result.status != 0:
             raise HostError(
-                f"{where.host}: {line}: {_tail(result)}", hint="is systemd the init system there?"
+                f"systemd does not answer: {answers.said(result)}", hint="does systemd run there?"
             )
-        state = dict(part.split("=", 1) for part in result.stdout.split() if "=" in part)
-        running = state.get("ActiveState") in ALIVE and state.get("SubState") != "auto-restart"
-        said = f"{unit} is {state.get('ActiveState')} ({state.get('SubState')})"
-        more = f", process {state['MainPID']}" if running else f", {state.get('Result', '')}"
-        return Answer(running, state.get("ActiveState", ""), said + more)
-
-    def _failed(self, capability: str, node: str, evidence: str) -> ApplicationError:
-        return ApplicationError(
-            f"{capability} failed on {node}: {self._shown(evidence)}",
-            hint="see the node's log, mend it, and retry",
-        )
+        if not state.loaded:
+            what = state.properties.get("LoadState", "unknown")
+            raise ApplicationError(
+                f"{unit}: systemd says it is {what}", hint="see the unit's name, and its file"
+            )
+        return Answer(state.running, state.active, f"{unit}: {state}")
 
     def _shown(self, text: str) -> str:
-        return self._secrets.redact(" ".join(text.split()))[:EVIDENCE]
+        return " ".join(self._secrets.redact(text).split())[-EVIDENCE:]
+
+
+def _succeeded(binding: Shell, result: Result) -> Answer:
+    return Answer(result.status in binding.expect, "", answers.said(result))
 
 
 def _shell_answer(binding: Shell, result: Result) -> Answer:
+    """With `answers`, a status listed there is the answer, and any other is none."""
     if binding.answers:
-        value = binding.answers.get(str(result.status), "")
-        said = _tail(result)
-        return Answer(bool(value), value, f"exit status {result.status}{f', {said}' if said else ''}")
-    value, found = _matched(binding.match, result.stdout)
-    evidence = _tail(result) or f"exit status {result.status}"
-    return Answer(result.status in binding.expect and found, value, evidence)
+        value = binding.answers.get(str(result.status))
+        if value is None:
+            raise ApplicationError(f"no answer: {answers.said(result)}")
+        return Answer(value != "no", value, f"{value}, by {answers.said(result)}")
+    value = answers.matched(binding.match, result.stdout)
+    if value is None:
+        return Answer(False, "", f"{answers.said(result)}, nothing like {binding.match}")
+    return Answer(result.status in binding.expect, value, answers.said(result))
 
 
-def _tail(result: Result) -> str:
-    return (result.stderr.strip() or result.stdout.strip())[-EVIDENCE:]
-
-
-def _matched(pattern: str, text: str) -> tuple[str, bool]:
-    """The value in a text, and whether it was found there."""
-    if not pattern:
-        return text.strip(), True
-    found = re.search(pattern, text)
-    if found is None:
-        return "", False
-    return (found[1] if found.re.groups else found[0]).strip(), True
-
-
-def _extract(binding: Http, text: str) -> tuple[str, bool]:
-    if not binding.json:
-        return _matched(binding.match, text) if binding.match else ("", True)
-    try:
-        value: Json = json.loads(text)
-    except ValueError:
-        return "", False
-    for part in binding.json.split("."):
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        elif isinstance(value, dict) and part in value:
-            value = value[part]
-        else:
-            return "", False
-    return (value if isinstance(value, str) else json.dumps(value)), True
-
-
-def _url(value: str) -> str:
+def _in_url(value: str) -> str:
     return quote(value, safe=":.[]-_~")
 
 
-def _json(value: str) -> str:
+def _in_json(value: str) -> str:
     return json.dumps(value)[1:-1]
-
-
-def _sql(value: str) -> str:
-    return value.replace("'", "''")

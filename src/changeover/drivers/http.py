@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
+from changeover.errors import ApplicationError
 from changeover.ports import Host
 
 LONGEST = 1024 * 1024
@@ -16,15 +17,20 @@ LONGEST = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. `status` is 0 where nothing did, and `said` tells why."""
+    """What came back to what was `asked`. `status` is 0 where nothing did, and `said` tells why.
 
+    `silent`: nobody refused either, so that nothing can be told of who was asked.
+    """
+
+    asked: str
     status: int
     said: str
     text: str = ""
+    silent: bool = False
 
 
 class Http:
-    """Sends requests, keeping its connections. A refused connection is a reply, not an error."""
+    """Sends requests, each on a connection of its own. A refused connection is a reply, not an error."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -40,12 +46,20 @@ class Http:
         verify_tls: bool,
         via: Host | None,
     ) -> Reply:
-        """Send it, and return what came back; redirects are not followed."""
+        """Send it, and return what came back; redirects are not followed, cookies not kept.
+
+        Raises:
+            ApplicationError: no such request can be sent.
+            HostError: `via` cannot be reached.
+        """
+        asked = f"{method} {url}"
         if self._session is None:
             # A node that was restarted must not be met on a connection to what ran before.
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
-        target = URL(url)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
+            )
         try:
+            target = URL(url)
             async with (
                 asyncio.timeout(timeout),
                 _reached(target, via) as reached,
@@ -59,19 +73,30 @@ class Http:
                     server_hostname=target.host if target.scheme == "https" else None,
                 ) as answer,
             ):
-                content = await answer.content.read(LONGEST)
                 said = f"{answer.status} {answer.reason}"
-                return Reply(answer.status, said, content.decode(errors="replace"))
+                return Reply(asked, answer.status, said, await _text(answer))
         except TimeoutError:
-            return Reply(0, f"no answer within {timeout:g} s")
+            return Reply(asked, 0, f"no answer within {timeout:g} s", silent=True)
+        except (ValueError, aiohttp.InvalidURL) as error:
+            raise ApplicationError(f"cannot send {asked}: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
-            return Reply(0, str(error) or type(error).__name__)
+            refused = isinstance(getattr(error, "os_error", error), ConnectionRefusedError)
+            return Reply(asked, 0, str(error) or type(error).__name__, silent=not refused)
 
     async def close(self) -> None:
         """Let go of every connection."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _text(answer: aiohttp.ClientResponse) -> str:
+    content = bytearray()
+    async for part in answer.content.iter_any():
+        content += part
+        if len(content) >= LONGEST:
+            break
+    return content.decode(errors="replace")
 
 
 @asynccontextmanager
