@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, TypeVar, cast
 
+import msgspec
+
 from changeover.actions.base import Context
-from changeover.engine.events import Verb
-from changeover.engine.fold import RunStatus
+from changeover.engine.events import Event, Verb
+from changeover.engine.fold import RunStatus, fold
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
@@ -154,3 +156,12 @@ async def eventually(look: Callable[[], Awaitable[T]], expected: T) -> None:
     async with asyncio.timeout(PATIENCE):
         while await look() != expected:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
+
+
+def told(plan: Plan, events: Iterable[Event]) -> RunStatus:
+    """Where a run stands after these events, numbered as they come."""
+    return fold(
+        "run",
+        plan,
+        (msgspec.structs.replace(event, seq=seq, at=float(seq)) for seq, event in enumerate(events, 1)),
+    )

@@ -124,6 +124,10 @@ class RunStatus:
                 f"run {self.run}: event {event.seq} takes {event.step} from {before} to {state}, which is not allowed"
             )
         if state is StepState.RUNNING:
+            if self.state is not RunState.RUNNING or self.aborting or self.counts[StepState.FAILED]:
+                raise JournalError(
+                    f"run {self.run}: event {event.seq} starts {event.step} in a run that is not going on"
+                )
             if event.attempt != step.attempt + 1:
                 raise JournalError(
                     f"run {self.run}: attempt {event.attempt} of {event.step} follows {step.attempt}"

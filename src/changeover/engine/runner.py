@@ -149,10 +149,11 @@ class Runner:
             else:
                 await self._wake.wait()
                 self._wake.clear()
+        self._land()
         while self._flight:
-            self._land()
             await self._wake.wait()
             self._wake.clear()
+            self._land()
         raise self._error
 
     async def _turn(self) -> bool:
@@ -182,7 +183,7 @@ class Runner:
         Nothing waits for its next attempt while nothing is launched; it need not wait any more afterwards.
         """
         for step, nap in list(self._naps.items()):
-            if not self._launching or self._status.steps[step].state is not S.PENDING:
+            if not self._going or self._status.steps[step].state is not S.PENDING:
                 del self._naps[step]
                 nap.cancel()
         self._scheduler = Scheduler(
@@ -201,7 +202,7 @@ class Runner:
             at = self._status.steps[step.id]
             if at.state in SATISFIED:
                 self._scheduler.satisfy(step)
-            elif at.state is S.PENDING and at.failures and step.retry_wait > 0 and self._launching:
+            elif at.state is S.PENDING and at.failures and step.retry_wait > 0 and self._going:
                 self._nap(step)
             elif at.state is S.PENDING:
                 self._scheduler.again(step)
@@ -270,8 +271,13 @@ class Runner:
         return self._on_stop == "return" and not self._mail
 
     @property
-    def _launching(self) -> bool:
+    def _going(self) -> bool:
         return self._status.state is R.RUNNING and not self._status.aborting and self._error is None
+
+    @property
+    def _launching(self) -> bool:
+        """Whether a step may begin: nothing has failed that was not judged yet."""
+        return self._going and not self._status.counts[S.FAILED]
 
     # One step
 

@@ -39,9 +39,14 @@ class Told:
 
 @dataclass(frozen=True)
 class Life:
-    """One conductor: what it is told before it begins, and after how many fault points it dies, if it does."""
+    """One conductor: what it is told before it begins, and while it performs its `when`th effect.
+
+    After `dies` fault points it dies, and the `bad_guard`th question to its interlocks has a bad answer.
+    """
 
     told: Sequence[Told]
+    meanwhile: Sequence[Told]
+    when: int
     dies: int
     bad_guard: int
 
@@ -84,6 +89,8 @@ lives = st.lists(
     st.builds(
         Life,
         told=st.lists(told, max_size=3),
+        meanwhile=st.lists(told, max_size=2),
+        when=st.integers(1, 6),
         dies=st.integers(0, 25),
         bad_guard=st.integers(0, 12),
     ),
@@ -96,13 +103,28 @@ lives = st.lists(
 class Watched:
     """Sees the run from outside: what is durable, and what is performed."""
 
+    journal: Journal
+    run: str
     plan: Plan
     action: Scripted
     durable: RunStatus
     wrong: list[str] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    meanwhile: Sequence[Told] = ()
+    effects_left: int = 0
 
     def observe(self, event: Event) -> None:
         self.durable.apply(event)
+
+    async def tell(self, commands: Sequence[Told]) -> None:
+        """A person sends these."""
+        names = [*self.durable.steps, "nonsense"]
+        for it in commands:
+            step = names[it.step % len(names)]
+            number = await self.journal.command(
+                self.run, it.verb, actor="kim", step=step, reason=it.reason, accept_skipped=it.accept
+            )
+            self.sent.append(number)
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """What must be so when an effect begins is looked at in the journal, not in the engine."""
@@ -119,6 +141,9 @@ class Watched:
                 f"{step} begins before {it}" for it in here if states[it] not in SATISFIED | {S.RUNNING}
             ]
         self.wrong += [f"{step} begins before {it}" for it in before if states[it] not in SATISFIED]
+        self.effects_left -= 1
+        if self.effects_left == 0:
+            await self.tell(self.meanwhile)
         return await self.action.perform(operation, context)
 
 
@@ -155,25 +180,19 @@ async def live(plan: Plan, script: Sequence[Sequence[str]], all_lives: Sequence[
     action = Scripted(**{step: " ".join(words) for step, words in zip(steps, script, strict=False)})
     async with Journal.open(":memory:") as journal:
         run = await journal.create_run(plan, actor="a", reason="r", owner=Owner.current())
-        watched = Watched(plan, action, fold(run, plan, await journal.events(run)))
-        sent: list[int] = []
-        for life in [*all_lives, Life((), 0, 0)]:
+        watched = Watched(journal, run, plan, action, fold(run, plan, await journal.events(run)))
+        for life in [*all_lives, Life((), (), 0, 0, 0)]:
             if watched.durable.ended:
                 break
-            for it in life.told:
-                step = [*steps, "nonsense"][it.step % (len(steps) + 1)]
-                sent.append(
-                    await journal.command(
-                        run, it.verb, actor="kim", step=step, reason=it.reason, accept_skipped=it.accept
-                    )
-                )
+            await watched.tell(life.told)
+            watched.meanwhile, watched.effects_left = life.meanwhile, life.when
             status = await one_life(journal, run, watched, life)
             watched.durable = await journal.status(run)  # raises for any transition that is not allowed
             assert not watched.wrong
             if status is not None:
                 legal_rest(status)
                 assert vars_of(status) == vars_of(watched.durable)
-                outcomes = [await journal.command_outcome(number) for number in sent]
+                outcomes = [await journal.command_outcome(number) for number in watched.sent]
                 assert all(outcome.outcome in ("taken", "refused") for outcome in outcomes)
         recorded = [event.command for event in await journal.events(run) if isinstance(event, CommandTaken)]
         assert len(recorded) == len(set(recorded))
@@ -194,6 +213,7 @@ async def one_life(journal: Journal, run: str, watched: Watched, life: Life) -> 
     async def guard(_: Step) -> Verdict | None:
         nonlocal asked
         asked -= 1
+        await asyncio.sleep(0.002)  # long enough for a command to be taken in between
         return Verdict("floor", Outcome.BAD, "broken") if asked == 0 else None
 
     runner = Runner(

@@ -92,6 +92,20 @@ def test_held_steps_wait_for_again() -> None:
     assert scheduler.next() == next(plan.steps())
 
 
+def test_nothing_more_of_a_stage_while_an_earlier_one_is_open_again() -> None:
+    """What is in flight there ends, but what needs it waits."""
+    plan = a_plan([a_step("x")], [a_step("y"), a_step("z", needs=("y",))])
+    x, y, z = plan.steps()
+    states = {"x": StepState.PENDING, "y": StepState.RUNNING, "z": StepState.PENDING}
+    scheduler = Scheduler(Graph(plan), states.__getitem__, flying={"y"})
+    scheduler.release(y)
+    scheduler.satisfy(y)
+    assert (scheduler.next(), scheduler.next()) == (x, None)
+    scheduler.release(x)
+    scheduler.satisfy(x)
+    assert scheduler.next() == z
+
+
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
