@@ -1,0 +1,476 @@
+"""The contract of the Application port, against real programs, HTTP servers, files, a database and systemd."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import pytest
+
+from changeover.drivers import bindings as driver
+from changeover.drivers.local import LocalHost
+from changeover.drivers.secrets import Secrets
+from changeover.drivers.ssh import SshHost
+from changeover.errors import ApplicationError, DatabaseError, LockTimeoutError, SpecError
+from changeover.model.release import Release
+from changeover.model.site import (
+    Application,
+    Binding,
+    File,
+    HostConfig,
+    Http,
+    Node,
+    Shell,
+    Site,
+    Sql,
+    Unit,
+)
+from changeover.model.values import Secret
+from changeover.ports import Host
+from tests.labkit import lab, lab_session
+from tests.sshdkit import PrivateSshd, free_port, sshd
+
+__all__ = ["lab", "lab_session", "sshd"]
+
+CANARY = "canary-7c2f e'\"$x\nline two"
+VALUES = ["; rm -rf /", "$(touch attacked)", "`id`", "it's", 'a "b"', "two\nlines", "漢字"]
+
+
+class Rows:
+    """A database that answers from SQLite: all that a binding asks of the port is `query`."""
+
+    name = "main"
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect(":memory:")
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        if statement == "locked":
+            raise LockTimeoutError("no lock within 2 s")
+        try:
+            return self._connection.execute(statement).fetchall()
+        except sqlite3.Error as error:
+            raise DatabaseError(str(error)) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@dataclass
+class Subject:
+    """The driver's factory, with one node `n1` on a host; `host` sees the same files as the test."""
+
+    host: Host
+    directory: Path
+    databases: dict[str, Rows]
+    secrets: Secrets = field(default_factory=Secrets)
+    made: list[driver.Bindings] = field(default_factory=list)
+
+    def application(
+        self, variables: Mapping[str, str] | None = None, **capabilities: Binding
+    ) -> driver.Bindings:
+        site = Site(
+            name="s",
+            hosts=(HostConfig(name="app1", address="127.0.0.1"),),
+            application=Application(
+                name="app",
+                nodes=(Node(name="n1", host="app1", variables={"port": "80", "where": "node"}),),
+                capabilities=capabilities,
+                variables={"base": str(self.directory), "where": "application", **(variables or {})},
+            ),
+        )
+        release = Release(
+            from_version="1", to_version="2", variables={"channel": "stable", "where": "release"}
+        )
+        made = driver.create(
+            site,
+            release,
+            secrets=self.secrets,
+            hosts={"app1": self.host},
+            databases=self.databases,  # type: ignore[arg-type]
+        )
+        self.made.append(made)
+        return made
+
+
+@pytest.fixture(params=["local", "ssh"])
+async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    """On this machine, and through OpenSSH."""
+    host: Host
+    directory = tmp_path
+    if request.param == "local":
+        host = LocalHost(HostConfig(name="app1", address=""), secrets=Secrets())
+    else:
+        server: PrivateSshd = request.getfixturevalue("sshd")
+        host = SshHost(server.config(), secrets=Secrets(), hosts={})
+        directory = server.directory / tmp_path.name
+        directory.mkdir()
+        directory.chmod(0o777)
+    rows = Rows()
+    subject = Subject(host, directory, {"main": rows})
+    yield subject
+    for made in subject.made:
+        await made.close()
+    rows.close()
+    await host.close()
+
+
+async def test_a_capability_without_a_binding_is_named(subject: Subject) -> None:
+    """With what could bind it."""
+    application = subject.application(start=Shell(command="true"))
+    assert application.can("start")
+    assert not application.can("flush")
+    with pytest.raises(ApplicationError, match="flush is not bound") as caught:
+        await application.do("flush", "n1")
+    assert "shell line" in caught.value.hint
+
+
+async def test_a_shell_line_is_done(subject: Subject) -> None:
+    """Its output is the evidence, together with its exit status."""
+    application = subject.application(
+        install=Shell(command="echo installed {release}; exit 3", expect=(0, 3))
+    )
+    assert await application.do("install", "n1", release="2.0") == "exit status 3: installed 2.0"
+
+
+async def test_a_shell_line_that_fails_is_an_error_with_its_own_words(subject: Subject) -> None:
+    """Capability, node, exit status and what it said."""
+    application = subject.application(start=Shell(command="echo port in use >&2; exit 1"))
+    with pytest.raises(ApplicationError) as caught:
+        await application.do("start", "n1")
+    assert caught.value.message == "start on n1: exit status 1: port in use"
+
+
+async def test_a_shell_line_answers(subject: Subject) -> None:
+    """With its output, with what a pattern finds in it, with its exit status, or not well."""
+    application = subject.application(
+        version=Shell(command="echo '  2.1  '"),
+        release=Shell(command="echo /opt/releases/2.0", match="([^/]+)$"),
+        lost=Shell(command="echo nothing", match="([0-9]+)"),
+        running=Shell(command="exit 3"),
+        expanded=Shell(command="exit {status}", answers={"0": "yes", "2": "no"}),
+    )
+    assert (await application.ask("version", "n1")).value == "2.1"
+    assert (await application.ask("release", "n1")).value == "2.0"
+    lost = await application.ask("lost", "n1")
+    assert (lost.ok, lost.value, lost.evidence) == (
+        False,
+        "",
+        "exit status 0: nothing, nothing like ([0-9]+)",
+    )
+    running = await application.ask("running", "n1")
+    assert (running.ok, running.evidence) == (False, "exit status 3")
+    yes = await application.ask("expanded", "n1", status="0")
+    no = await application.ask("expanded", "n1", status="2")
+    assert (yes.ok, yes.value, no.ok, no.value) == (True, "yes", False, "no")
+    with pytest.raises(ApplicationError, match="expanded on n1: no answer: exit status 1"):
+        await application.ask("expanded", "n1", status="1")
+
+
+async def test_values_come_from_the_call_the_node_the_release_and_the_application(subject: Subject) -> None:
+    """The nearer one wins."""
+    line = "echo {node} {host} {address} {port} {channel} {where} {release}"
+    application = subject.application(show=Shell(command=line))
+    assert (await application.ask("show", "n1", release="2")).value == "n1 app1 127.0.0.1 80 stable node 2"
+    assert (await application.ask("show", "n1", release="2", where="call")).value.split()[5] == "call"
+
+
+async def test_a_value_that_is_missing_is_an_error(subject: Subject) -> None:
+    """Naming it and the capability."""
+    with pytest.raises(ApplicationError, match=r"version on n1: \{release\} has no value"):
+        await subject.application(version=Shell(command="echo {release}")).ask("version", "n1")
+
+
+@pytest.mark.parametrize("value", VALUES)
+async def test_a_value_is_data_wherever_it_is_put(subject: Subject, value: str) -> None:
+    """In a line, an environment variable, a file, its name, a link, a statement: never executed, never changed."""
+    text = "".join(character for character in value if character not in "/\n")
+    application = subject.application(
+        line=Shell(command="cd {base}; printf %s {v}"),
+        variable=Shell(command='cd {base}; printf %s "$V"', env={"V": "{v}"}),
+        file=File(path="{base}/content", content="{v}"),
+        named=File(path="{base}/{v}", content="x"),
+        link=File(path="{base}/link", link="{v}"),
+        sql=Sql(database="main", statement="SELECT '{v}'"),
+    )
+    assert (await application.ask("line", "n1", v=value)).value == value
+    assert (await application.ask("variable", "n1", v=value)).value == value
+    assert (await application.ask("sql", "n1", v=value)).value == value
+    await application.do("file", "n1", v=value)
+    await application.do("named", "n1", v=text)
+    await application.do("link", "n1", v=text)
+    assert (subject.directory / "content").read_text() == value
+    assert (subject.directory / "link").readlink() == Path(text)
+    assert {path.name for path in subject.directory.iterdir()} == {"content", text, "link"}
+
+
+async def test_a_line_in_which_quoting_would_not_hold_is_refused_at_once(subject: Subject) -> None:
+    """When the world is made, not when the step runs."""
+    with pytest.raises(SpecError, match=r"install: \{release\} stands within quotes"):
+        subject.application(install=Shell(command="install '{release}'"))
+    with pytest.raises(SpecError, match="version: its match is not a regular expression"):
+        subject.application(version=Shell(command="true", match="("))
+
+
+async def test_secrets_reach_the_program_and_nothing_else(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not evidence, not errors, not the process list; whatever the program prints."""
+    monkeypatch.setenv("APP_CANARY", CANARY)
+    mark, go_on = subject.directory / "started", subject.directory / "go-on"
+    wait = f"touch {mark}; while [ ! -e {go_on} ]; do sleep 0.01; done; "
+    env = {"TOKEN": Secret(env="APP_CANARY")}
+    application = subject.application(
+        use=Shell(command=wait + 'printf %s "$TOKEN"; printf " and %s" "$TOKEN" >&2', env=env),
+        fail=Shell(command='printf %s "$TOKEN" >&2; exit 1', env=env),
+    )
+    running = asyncio.create_task(application.ask("use", "n1"))
+    async with asyncio.timeout(15):
+        while not mark.exists():  # noqa: ASYNC110 - a file has no event to wait for
+            await asyncio.sleep(0.01)
+    lists = b"".join(_argument_lists())
+    go_on.touch()
+    answer = await running
+    assert answer.value == CANARY
+    assert str(mark).encode() in lists
+    assert b"canary-7c2f" not in lists
+    assert answer.evidence == "exit status 0: and ***"
+    with pytest.raises(ApplicationError) as caught:
+        await application.do("fail", "n1")
+    assert caught.value.message == "fail on n1: exit status 1: ***"
+    assert "canary-7c2f" not in repr(application) + repr(subject.secrets)
+
+
+async def test_a_secret_is_not_cut_in_two_by_the_end_of_the_evidence(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is blotted out before the evidence is shortened."""
+    monkeypatch.setenv("APP_CANARY", "canary-7c2f")
+    line = Shell(
+        command='echo "$TOKEN"; head -c 494 /dev/zero | tr "\\0" x', env={"TOKEN": Secret(env="APP_CANARY")}
+    )
+    evidence = (await subject.application(version=line).ask("version", "n1")).evidence
+    assert len(evidence) <= 500
+    assert "2f" not in evidence
+
+
+async def test_a_secret_that_is_not_there_is_an_error_that_says_where_it_was_looked_for(
+    subject: Subject,
+) -> None:
+    """The reference is named, and what it was for."""
+    line = Shell(command="true", env={"TOKEN": Secret(env="APP_NO_SUCH_VARIABLE")})
+    with pytest.raises(
+        ApplicationError, match="TOKEN of start: environment variable APP_NO_SUCH_VARIABLE is not set"
+    ):
+        await subject.application(start=line).do("start", "n1")
+
+
+async def test_a_file_is_written_and_read(subject: Subject) -> None:
+    """Done writes it, asked reads it, and one that is not there is not well."""
+    path = subject.directory / "conf"
+    application = subject.application(
+        configure=File(path="{base}/conf", content="version = {release}\n", mode=0o600),
+        version=File(path="{base}/conf", match="version = (.*)"),
+    )
+    assert not (await application.ask("version", "n1")).ok
+    assert await application.do("configure", "n1", release="2") == f"wrote 12 bytes to {path}"
+    assert path.stat().st_mode & 0o777 == 0o600 or os.geteuid() != path.stat().st_uid
+    with pytest.raises(ApplicationError, match="has no content"):
+        await application.do("version", "n1")
+
+
+async def test_a_link_is_switched_in_one_step_and_read_back(subject: Subject) -> None:
+    """Replacing one that leads to a directory too; what is there already is set again without harm."""
+    (subject.directory / "1").mkdir()
+    application = subject.application(switch=File(path="{base}/current", link="{release}"))
+    assert not (await application.ask("switch", "n1")).ok
+    for release in ("1", "2", "2"):
+        await application.do("switch", "n1", release=release)
+        answer = await application.ask("switch", "n1")
+        assert (answer.ok, answer.value) == (True, release)
+    assert not list((subject.directory / "1").iterdir())
+
+
+async def test_a_statement_is_done_and_asked(subject: Subject) -> None:
+    """The answer is the first column of the first row; no row is not well; what the database refuses is an error."""
+    application = subject.application(
+        flush=Sql(database="main", statement="CREATE TABLE t (n)"),
+        count=Sql(database="main", statement="SELECT count(*), 'x' FROM t"),
+        none=Sql(database="main", statement="SELECT n FROM t"),
+        wrong=Sql(database="main", statement="SELEKT"),
+        locked=Sql(database="main", statement="locked"),
+    )
+    assert await application.do("flush", "n1") == "0 rows"
+    assert (await application.ask("count", "n1")).value == "0"
+    assert not (await application.ask("none", "n1")).ok
+    with pytest.raises(ApplicationError, match='wrong on n1: near "SELEKT"'):
+        await application.ask("wrong", "n1")
+    with pytest.raises(LockTimeoutError):
+        await application.do("locked", "n1")
+
+
+class Responder:
+    """An HTTP server: answers with `reply`, keeps the requests it has seen."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.silent = 200, "{}", False
+        self.requests: list[str] = []
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(EOFError, ConnectionError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = next(
+                (int(line[16:]) for line in head.splitlines() if line.lower().startswith("content-length: ")),
+                0,
+            )
+            self.requests.append(head + (await reader.readexactly(length)).decode())
+            if self.silent:
+                await reader.read()
+            else:
+                body = self.body.encode()
+                writer.write(b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n" % (self.status, len(body)))
+                for start in range(0, len(body), 1000):
+                    writer.write(body[start : start + 1000])
+                    await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Responder]:
+    """The server; it has answered everyone when this ends."""
+    answering, tasks = Responder(), set[asyncio.Task[None]]()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(answering.serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    answering.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield answering
+    await asyncio.gather(*tasks)
+
+
+via = pytest.mark.parametrize("via", ["conductor", "host"])
+
+
+@via
+async def test_http_is_asked(subject: Subject, via: str) -> None:
+    """The expected status is well; a value is found by path or by pattern, in long answers too."""
+    async with serving() as server:
+        base = f"http://{{address}}:{server.port}"
+        application = subject.application(
+            health=Http(url=f"{base}/health", via=via),
+            version=Http(url=f"{base}/version", json="versions.0.id", via=via),
+            sessions=Http(url=f"{base}/sessions", match="sessions=([0-9]+)", via=via),
+        )
+        health = await application.ask("health", "n1")
+        assert (health.ok, health.evidence) == (True, f"GET http://127.0.0.1:{server.port}/health: 200 Said")
+        server.body = json.dumps({"padding": "x" * 200_000, "versions": [{"id": "v3.14"}]})
+        assert (await application.ask("version", "n1")).value == "v3.14"
+        server.body = "active sessions=17 now"
+        assert (await application.ask("sessions", "n1")).value == "17"
+        version = await application.ask("version", "n1")
+        assert (version.ok, version.value) == (False, "")
+        assert version.evidence.endswith("200 Said, nothing at versions.0.id in the answer")
+        server.status = 503
+        health = await application.ask("health", "n1")
+        assert (health.ok, health.evidence[-8:]) == (False, "503 Said")
+
+
+@via
+async def test_http_is_done(subject: Subject, via: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Method, headers, secrets and a body whose values are JSON; another status is an error."""
+    monkeypatch.setenv("APP_CANARY", "canary-7c2f")
+    value = 'a "b"/../c?d&e#f'
+    async with serving() as server:
+        flush = Http(
+            url=f"http://127.0.0.1:{server.port}/flush/{{v}}?all={{v}}",
+            method="POST",
+            headers={"X-Auth-Token": Secret(env="APP_CANARY"), "Content-Type": "application/json"},
+            body='{"reason": "{v}", "all": true}',
+            expect=(202,),
+            via=via,
+        )
+        application = subject.application(flush=flush)
+        server.status, server.body = 202, "canary-7c2f"
+        evidence = await application.do("flush", "n1", v=value)
+        head, _, body = server.requests[0].partition("\r\n\r\n")
+        method, target, *_ = head.split(" ", 2)
+        path, _, query = target.partition("?")
+        assert (method, path.count("/"), unquote(path)) == ("POST", 2, f"/flush/{value}")
+        assert parse_qs(query) == {"all": [value]}
+        assert f"\r\nHost: 127.0.0.1:{server.port}\r\n" in head
+        assert "X-Auth-Token: canary-7c2f\r\n" in head
+        assert json.loads(body) == {"reason": value, "all": True}
+        assert "canary-7c2f" not in evidence
+        server.status = 500
+        with pytest.raises(ApplicationError, match=r"flush on n1: POST .*: 500 Said"):
+            await application.do("flush", "n1", v="x")
+
+
+async def test_nobody_listening_is_an_answer(subject: Subject) -> None:
+    """Whoever asks: it is not well, it does not run."""
+    url = f"http://127.0.0.1:{free_port()}/"
+    application = subject.application(health=Http(url=url), running=Http(url=url))
+    for capability in ("health", "running"):
+        answer = await application.ask(capability, "n1")
+        assert not answer.ok
+        assert "refused" in answer.evidence.lower() or "Connect call failed" in answer.evidence
+
+
+async def test_silence_is_an_answer_to_health_alone(subject: Subject) -> None:
+    """A node that hangs is not well; whether it runs, and what, cannot be told from that."""
+    async with serving() as server:
+        server.silent = True
+        url = f"http://127.0.0.1:{server.port}/"
+        application = subject.application(
+            health=Http(url=url, timeout=0.2), running=Http(url=url, timeout=0.2)
+        )
+        health = await application.ask("health", "n1")
+        assert (health.ok, health.evidence) == (False, f"GET {url}: no answer within 0.2 s")
+        with pytest.raises(ApplicationError, match=r"running on n1: GET .*: no answer within 0.2 s"):
+            await application.ask("running", "n1")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http:///x", "ftp://127.0.0.1/x"])
+async def test_a_request_that_cannot_be_sent_is_an_error(subject: Subject, url: str) -> None:
+    """Not a traceback."""
+    with pytest.raises(ApplicationError):
+        await subject.application(version=Http(url=url)).ask("version", "n1")
+
+
+async def test_a_header_cannot_be_made_two(subject: Subject) -> None:
+    """A value with a line break in it is refused."""
+    async with serving() as server:
+        http = Http(url=f"http://127.0.0.1:{server.port}/", headers={"X": "{v}"})
+        with pytest.raises(ApplicationError, match="cannot send"):
+            await subject.application(version=http).ask("version", "n1", v="a\r\nY: b")
+        assert server.requests == []
+
+
+async def test_what_a_host_cannot_do_is_an_error_of_the_application(subject: Subject) -> None:
+    """It names the capability and the node, and keeps what the host said."""
+    application = subject.application(install=File(path="/nowhere/at/all", content="x"))
+    with pytest.raises(ApplicationError, match="install on n1: app1: cannot write /nowhere/at/all"):
+        await application.do("install", "n1")
+
+
+async def test_a_unit_knows_four_verbs(subject: Subject) -> None:
+    """Another capability cannot be bound to one."""
+    with pytest.raises(ApplicationError, match="a systemd unit cannot install"):
+        await subject.application(install=Unit(unit="x.service")).do("install", "n1")
+
+
+def _argument_lists() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes())
+    return found
