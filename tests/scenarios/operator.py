@@ -38,9 +38,9 @@ class Operator:
         self.lab = lab
         self.events: list[Event] = []
         self.conductor = Conductor(msgspec.structs.replace(spec, release=changed), str(journal))
-        self._when: list[tuple[str, StepState, Callable[[], None]]] = []
+        self._when: list[tuple[str, StepState, Callable[[], object]]] = []
 
-    def when(self, step: str, state: StepState, happens: Callable[[], None]) -> None:
+    def when(self, step: str, state: StepState, happens: Callable[[], object]) -> None:
         """Let it happen as soon as that step is recorded in that state, once."""
         self._when.append((step, state, happens))
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psycopg
@@ -307,8 +308,8 @@ async def _keep(visitor: aiohttp.ClientSession, url: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def _conninfo(lab: LabUnderTest) -> dict[str, str | int]:
-    access = dict(lab.credentials)
+def _conninfo(lab: LabUnderTest) -> dict[str, Any]:
+    access: dict[str, Any] = dict(lab.credentials)
     access.pop("kind", None)
     access["dbname"] = access.pop("name")
     return access
