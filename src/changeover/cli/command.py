@@ -13,7 +13,7 @@ import typer
 
 from changeover.cli.exits import Exit
 from changeover.cli.failures import explain
-from changeover.cli.output import Output
+from changeover.cli.output import Output, reader_gone
 from changeover.conductor import Attached, Conductor
 from changeover.engine.journal import Journal
 from changeover.errors import SpecError
@@ -150,8 +150,10 @@ def _run(function: Callable[..., Awaitable[Exit | None]], settings: Settings, va
 
     try:
         return int(asyncio.run(whole()) or Exit.DONE)
-    except (typer.Exit, BrokenPipeError):
+    except typer.Exit:
         raise
+    except BrokenPipeError:  # typer would call it a failure
+        return reader_gone()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last place before the operator
         return explain(error, settings.output, debug=settings.debug, redact=settings.redact)
 

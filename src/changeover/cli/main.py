@@ -10,12 +10,9 @@ import typer
 import changeover
 from changeover.cli import commanding, reading, running, writing
 from changeover.cli.failures import explain
-from changeover.cli.output import Output
+from changeover.cli.output import Output, reader_gone
 from changeover.lab.cli import app as lab
 from changeover.probe.cli import app as probe
-
-PIPE_CLOSED = 141
-"""128 + SIGPIPE, as a shell shows it for every program whose reader has gone."""
 
 
 def _app() -> typer.Typer:
@@ -66,9 +63,7 @@ def _run(given: list[str]) -> int:
         code = app(given, prog_name="changeover", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has gone; the interpreter must not complain of it when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return reader_gone()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last place before the operator
         debug = "--debug" in given or bool(os.environ.get("CHANGEOVER_DEBUG"))
         return explain(error, Output(json="--json" in given), debug=debug)

@@ -1,5 +1,6 @@
 """Where a command's words go: answers to standard output, everything else to standard error."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,21 @@ from changeover.report.document import Document, Text
 
 WIDE = 100_000
 """Columns of what is no terminal: lines are as long as they are, for `grep` and files."""
+
+PIPE_CLOSED = 141
+"""128 + SIGPIPE: the exit code, in a shell, of every program whose reader has gone."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to us: rich would end the process, and with it a run."""
+        raise BrokenPipeError
+
+
+def reader_gone() -> int:
+    """The exit code then; what is still to be written goes nowhere, so that the interpreter does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Output:
 
     def console(self, stream: TextIO) -> Console:
         """A rich console for one of the streams, that takes nothing for markup."""
-        return Console(
+        return _Console(
             file=stream,
             no_color=True if not self.color else None,
             width=None if stream.isatty() else WIDE,

@@ -1,0 +1,109 @@
+"""Ctrl-C while a run is conducted: pause first, leave at once at the second word."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from changeover.cli import conducting
+from changeover.cli.command import Settings
+from changeover.cli.conducting import conduct
+from changeover.cli.exits import Exit
+from changeover.cli.output import Output
+from changeover.conductor import Attached, Observer, OnStop
+from changeover.engine.fold import RunStatus
+from changeover.engine.journal import Journal
+from changeover.engine.owner import Owner
+from changeover.engine.runner import Runner
+from changeover.model.states import RunState, StepState
+from tests.enginekit import Scripted, a_gate, a_plan, a_step, a_world
+
+PLAN = a_plan([a_step("a")], [a_step("b")])
+
+
+class Conducted:
+    """A run conducted as from the terminal, whose signals the test sends."""
+
+    def __init__(self, attached: Attached, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.attached = attached
+        self.action = Scripted()
+        self.action.hold["a"] = asyncio.Event()
+        self.departure: Any = None
+        self.settings = Settings(file=Path(), journal="", json=True, no_color=True, debug=False)
+        self.settings.output = Output(json=True, out=io.StringIO(), err=io.StringIO())
+
+        class Kept(conducting.Departure):
+            def __init__(kept, *arguments: Any) -> None:  # noqa: N805
+                super().__init__(*arguments)
+                self.departure = kept
+
+        monkeypatch.setattr(conducting, "Departure", Kept)
+
+    async def begin(self, plan: Any, on_stop: OnStop) -> "asyncio.Task[Exit]":
+        """Begin the run; the task ends with the exit code."""
+
+        async def work(observer: Observer, stop: OnStop) -> RunStatus:
+            journal = self.attached.journal
+            run = await journal.create_run(plan, actor="ann", reason="", owner=Owner.current())
+            registry = {self.action.kind: self.action}
+            runner = Runner(journal, run, a_world(), registry, observer=observer, on_stop=stop, poll=0.01)
+            return await runner.run()
+
+        return asyncio.create_task(conduct(self.settings, self.attached, RunStatus("", plan), work, on_stop))
+
+    async def status(self) -> RunStatus:
+        """Where the run was left, by the journal."""
+        (record,) = await self.attached.runs()
+        return await self.attached.journal.status(record.run)
+
+
+@pytest.fixture
+async def conducted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Conducted]:
+    """A run whose step `a` stays in flight until the test lets it go."""
+    attached = Attached(Journal.open(":memory:"))
+    yield Conducted(attached, monkeypatch)
+    await attached.close()
+
+
+async def until(condition: Any) -> None:
+    """Return once it holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 -- what is waited for knows nothing of the test
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("on_stop", ["wait", "return"])
+async def test_the_first_word_lets_what_is_in_flight_finish(conducted: Conducted, on_stop: OnStop) -> None:
+    """The run is left paused after `a`, with 3, and `b` was never launched."""
+    task = await conducted.begin(PLAN, on_stop)
+    await until(lambda: "a" in conducted.action.performed)
+    conducted.departure.ask()
+    await until(lambda: conducted.departure._display.status.state is RunState.PAUSED)
+    assert not task.done()
+    conducted.action.hold["a"].set()
+    assert await task is Exit.STOPPED
+    status = await conducted.status()
+    assert status.state is RunState.PAUSED
+    assert [step.state for step in status.steps.values()] == [StepState.DONE, StepState.PENDING]
+
+
+async def test_the_second_word_leaves_at_once(conducted: Conducted) -> None:
+    """What was in flight stays so in the journal, for resume to look at; it ends with 130."""
+    task = await conducted.begin(PLAN, "return")
+    await until(lambda: "a" in conducted.action.performed)
+    conducted.departure.ask()
+    conducted.departure.ask()
+    assert await task is Exit.INTERRUPTED
+    assert (await conducted.status()).in_flight == 1
+
+
+async def test_a_run_at_rest_is_left_at_the_first_word(conducted: Conducted) -> None:
+    """At a gate nothing is in flight: it is left as it is, waiting, without a pause."""
+    task = await conducted.begin(a_plan([a_gate("g")]), "wait")
+    await until(lambda: conducted.departure and conducted.departure._display.at_rest)
+    conducted.departure.ask()
+    assert await task is Exit.STOPPED
+    assert (await conducted.status()).state is RunState.WAITING
