@@ -133,7 +133,7 @@ def _units(status: RunStatus, stage: Stage, now: float, most: int) -> Iterator[T
     rows = tuple(_unit(status, unit, units[unit], now) for unit in order[:most])
     yield Table((Column("", whole=True), Column(""), Column("")), rows)
     if len(order) > most:
-        yield Text(f"and {count(len(order) - most, 'more')}", Tone.QUIET)
+        yield Text(f"and {len(order) - most} more", Tone.QUIET)
 
 
 def _unit(status: RunStatus, unit: str, steps: list[Step], now: float) -> tuple[Text, ...]:

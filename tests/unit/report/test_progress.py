@@ -1,0 +1,173 @@
+"""Where a run stands, for somebody who looks now."""
+
+import pytest
+
+from changeover.engine.events import Claimed, CommandTaken, Created, Event, RunChanged, StepChanged, Verb
+from changeover.engine.fold import fold
+from changeover.model.diff import diff
+from changeover.model.plan import Facts
+from changeover.model.states import RunState, StepState
+from changeover.model.values import Outcome, Verdict
+from changeover.report.changes import check_document, diff_document
+from changeover.report.document import Table, Text
+from changeover.report.estimate import estimate
+from changeover.report.happened import line
+from changeover.report.progress import advice, farewell, in_rotation, progress, remaining, status_summary
+from changeover.strategies import STRATEGIES
+from tests.enginekit import a_plan, a_step
+from tests.sites import a_release, a_site
+from tests.unit.report.made import BEGAN, OWNER, PLAN, UPGRADED, history, step
+
+S, R = StepState, RunState
+FAILED = (*UPGRADED[:5], (6.0, step("a", S.FAILED, evidence="no answer", hint="look at its log")))
+
+
+def shown(*moments: tuple[float, Event], now: float = 10.0) -> list[str]:
+    """Every line of the progress, cells joined by a blank."""
+    document = progress(fold("r", PLAN, history(*moments)), estimate(PLAN), BEGAN + now)
+    lines = [document.title, document.subtitle]
+    for section in document.sections:
+        for part in section.body:
+            rows = part.rows if isinstance(part, Table) else ((part,),)
+            lines += [" ".join(cell.text for cell in row) for row in rows]
+    return lines
+
+
+def test_a_step_at_work_is_shown_with_its_time() -> None:
+    """The attempt, the time it has taken, its estimate; and for whom the next one waits."""
+    assert shown(*UPGRADED[:5], now=4.0) == [
+        "identity: v1 → v2",
+        "run r · running",
+        "4.0 s so far, about 6.0 s to go · 4 of 4 in rotation at public",
+        "▸ stage1 0/2 3.0 s 5.0 s",
+        "· stage2 0/1  1.0 s",
+        "· finalize 0/2  0.0 s",
+        "a a ▸ a 1.0 s of about 2.0 s, attempt 2",
+        "b b · waits for a",
+    ]
+
+
+def test_a_failure_is_shown_with_what_to_do() -> None:
+    """The evidence, the hint, and the commands to choose from."""
+    stopped = (*FAILED, (6.0, RunChanged(state=R.STOPPED, reason="a failed: no answer")))
+    assert shown(*stopped)[-3:] == [
+        "a failed: no answer (look at its log)",
+        "stopped: a failed: no answer",
+        "next: mend it, then `changeover retry a`; or `changeover skip a --reason …`",
+    ]
+
+
+def test_upgraded_it_says_so() -> None:
+    """Only finalize is left, and the words name the command."""
+    lines = shown(*UPGRADED)
+    assert lines[1] == "run r · upgraded; finalize waits for approval"
+    assert lines[-1] == "next: `changeover finalize` gives up the way back, when you are content"
+
+
+def test_what_is_to_go_does_not_count_finalize_before_its_time() -> None:
+    """By the estimates of the stages that are not finished, in proportion to their steps."""
+    assert remaining(fold("r", PLAN, history(*UPGRADED[:6])), estimate(PLAN)) == pytest.approx(2.5 + 1.0)
+
+
+def test_a_large_stage_is_cut_to_what_fits() -> None:
+    """Those at work come first, the rest is counted."""
+    plan = a_plan([a_step(f"n{number}/x", unit=f"n{number}") for number in range(50)])
+    begun = StepChanged(step="n40/x", state=S.RUNNING, attempt=1)
+    status = fold("r", plan, history((0.0, UPGRADED[0][1]), (1.0, begun)))
+    units = progress(status, estimate(plan), BEGAN + 2, most=3).sections[2].body
+    assert isinstance(units[0], Table)
+    assert [row[0].text for row in units[0].rows] == ["n40", "n0", "n1"]
+    assert units[1] == Text("and 47 more", units[1].tone)  # type: ignore[union-attr]
+
+
+def test_a_node_is_out_of_rotation_from_its_drain_until_it_entered() -> None:
+    """As far as the run has moved it."""
+    plan = STRATEGIES["rolling"](a_site(), a_release(), Facts())
+    created = (0.0, UPGRADED[0][1])
+    drained = (created, (1.0, StepChanged(step="app1/drain", state=S.RUNNING, attempt=1)))
+    assert list(in_rotation(fold("r", plan, history(created)))) == ["4 of 4 in rotation at public"]
+    assert list(in_rotation(fold("r", plan, history(*drained)))) == ["3 of 4 in rotation at public"]
+
+
+def test_paused_with_something_in_flight_nothing_is_advised() -> None:
+    """First it must finish."""
+    paused = (*UPGRADED[:5], (4.0, RunChanged(state=R.PAUSED, actor="ann", reason="lunch")))
+    assert list(advice(fold("r", PLAN, history(*paused)))) == []
+    rested = (*paused, (5.0, step("a", S.DONE)))
+    assert list(advice(fold("r", PLAN, history(*rested)))) == ["`changeover resume` goes on"]
+
+
+def test_last_words_tell_how_to_go_on() -> None:
+    """Left in the middle of a step: it says that resume looks at it first."""
+    left = farewell(fold("r", PLAN, history(*UPGRADED[:5])))
+    assert left.title == "identity: left with 1 step in flight"
+    assert [text.text for text in left.sections[0].body if isinstance(text, Text)] == [
+        "next: `changeover resume`; it looks first at what was in flight",
+        "report: `changeover report r`",
+    ]
+
+
+def test_the_summary_holds_every_step() -> None:
+    """As JSON, for scripts."""
+    said = status_summary(fold("r", PLAN, history(*FAILED)))
+    assert said["steps"]["a"] == {"state": "failed", "attempt": 2, "evidence": "no answer"}
+    assert (said["state"], said["finalize_left"]) == ("running", False)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (UPGRADED[0][1], "run                       created    by ann: CHG-1"),
+        (
+            Claimed(epoch=2, owner=OWNER),
+            "run                       taken      by ann@ops1, process 411 (epoch 2)",
+        ),
+        (step("a", S.RUNNING, attempt=1), "a                         running"),
+        (step("a", S.RUNNING, attempt=2), "a                         running    attempt 2"),
+        (step("a", S.DONE, evidence="two\nlines"), "a                         done       two lines"),
+        (
+            step("a", S.FAILED, evidence="no", hint="look"),
+            "a                         failed     no; hint: look",
+        ),
+        (
+            CommandTaken(command=1, verb=Verb.RETRY, actor="bob", step="a", refused="it is done"),
+            "command                   refused    retry a, by bob; refused: it is done",
+        ),
+        (
+            RunChanged(state=R.PAUSED, actor="bob", reason="lunch"),
+            "run                       paused     by bob: lunch",
+        ),
+    ],
+)
+def test_an_event_is_one_line(event: Event, words: str) -> None:
+    """The time, what it is about, what became of it, what was said."""
+    assert isinstance(UPGRADED[0][1], Created)
+    (timed,) = history((0.0, event))
+    assert line(timed).text == f"08:00:00.0  {words}"
+
+
+def test_verdicts_that_are_not_good_carry_their_hint() -> None:
+    """Good ones do not."""
+    bad = Verdict("disk", Outcome.BAD, "full", "make room")
+    document = check_document("identity", [Verdict("clock", Outcome.GOOD, "right", "never shown"), bad])
+    assert document.title == "identity: 1 of 2 checks not good"
+    (table,) = document.sections[0].body
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["good", "clock", "right"],
+        ["bad", "disk", "full (hint: make room)"],
+    ]
+
+
+def test_differences_are_told_by_what_they_are_in() -> None:
+    """A step that is new is told by its summary."""
+    found = diff(a_plan([a_step("a")]), a_plan([a_step("a", timeout=5.0), a_step("b", summary="do b")]))
+    document = diff_document(found, before="old", after="new")
+    assert document.title == "2 differences between old and new"
+    (section,) = document.sections
+    (table,) = section.body
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["~", "a: timeout", "60.0", "5.0"],
+        ["+", "b", "", "do b"],
+    ]
