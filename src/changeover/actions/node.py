@@ -109,7 +109,9 @@ class Switch:
         )
 
     async def perform(self, operation: Operation, context: Context) -> str:
-        """Run `switch`."""
+        """Run `switch`, on a node that does not run: one that a reboot has started meanwhile is stopped first."""
+        if (await _ask("running", operation, context)).ok:
+            await Stop().perform(operation, context)
         return await context.world.application.do(
             "switch", operation.target, release=operation.params["release"]
         )
