@@ -96,7 +96,7 @@ class RunStatus:
                 f"run {self.run}: event {event.seq} follows event {self.seq}",
                 hint="events are missing from the journal; restore it from a copy",
             )
-        match event:
+        match event:  # the most frequent first
             case StepChanged():
                 self._step(event)
             case RunChanged():
@@ -124,29 +124,33 @@ class RunStatus:
                 f"run {self.run}: event {event.seq} takes {event.step} from {before} to {state}, which is not allowed"
             )
         if state is StepState.RUNNING:
-            if self.state is not RunState.RUNNING or self.aborting or self.counts[StepState.FAILED]:
-                raise JournalError(
-                    f"run {self.run}: event {event.seq} starts {event.step} in a run that is not going on"
-                )
-            if event.attempt != step.attempt + 1:
-                raise JournalError(
-                    f"run {self.run}: attempt {event.attempt} of {event.step} follows {step.attempt}"
-                )
-            step.attempt = event.attempt
-            step.started_at = event.at
-            step.since = step.since or event.at
-        elif before is StepState.RUNNING and event.error:
-            step.failures += 1
+            self._begin(step, event)
+        elif before is StepState.RUNNING:
+            step.failures += bool(event.error)
         elif state is StepState.PENDING and event.actor:
             step.failures, step.since = 0, 0.0
-        if state is StepState.SKIPPED and event.actor == FAILURE_BUDGET:
-            self._set_aside.add(self._unit[event.step])
-        elif step.set_aside:
+        if state is StepState.SKIPPED:
+            if event.actor == FAILURE_BUDGET:
+                self._set_aside.add(self._unit[event.step])
+        elif before is StepState.SKIPPED and step.set_aside:
             self._set_aside.discard(self._unit[event.step])
         step.state = state
         step.last = event
         self.counts[before] -= 1
         self.counts[state] += 1
+
+    def _begin(self, step: StepStatus, event: StepChanged) -> None:
+        if self.state is not RunState.RUNNING or self.aborting or self.counts[StepState.FAILED]:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} starts {event.step} in a run that is not going on"
+            )
+        if event.attempt != step.attempt + 1:
+            raise JournalError(
+                f"run {self.run}: attempt {event.attempt} of {event.step} follows {step.attempt}"
+            )
+        step.attempt = event.attempt
+        step.started_at = event.at
+        step.since = step.since or event.at
 
     def _run(self, event: RunChanged) -> None:
         if (self.state, event.state) not in RUN_TRANSITIONS:

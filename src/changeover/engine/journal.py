@@ -1,8 +1,10 @@
 """The journal as everyone sees it: runs, their plans, events and commands. Only a run's owner appends to it."""
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -176,8 +178,9 @@ class Journal:
 
     async def status(self, run: str) -> RunStatus:
         """Where the run stands."""
-        plan = await self.plan(run)
-        return fold(run, plan, await self.events(run))
+        with uncollected():
+            plan = await self.plan(run)
+            return fold(run, plan, await self.events(run))
 
     async def follow(self, run: str, after: int = 0, every: float = FOLLOW_SECONDS) -> AsyncIterator[Event]:
         """What happened and happens, as it is recorded; it ends with the run."""
@@ -271,6 +274,18 @@ class Journal:
             .order_by(tables.command.c.id)
         )
         return await self.store.read(lambda c: [_command(row) for row in c.execute(query)])
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """While a long run is read nothing becomes garbage, and the collector would walk all of it many times."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _record(row: sa.Row[tuple[object, ...]]) -> RunRecord:

@@ -14,7 +14,7 @@ from changeover.engine.budgets import breach, set_aside
 from changeover.engine.events import FAILURE_BUDGET, Event, RunChanged, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.engine.graph import Graph
-from changeover.engine.journal import Journal
+from changeover.engine.journal import Journal, uncollected
 from changeover.engine.owner import Owner
 from changeover.engine.recorder import Recorder
 from changeover.engine.scheduler import Scheduler
@@ -114,8 +114,9 @@ class Runner:
         self._fault("claimed")
         watchers: list[asyncio.Task[None]] = []
         try:
-            self._status = await self._journal.status(self._run)
-            self._graph = Graph(self._status.plan)
+            with uncollected():
+                self._status = await self._journal.status(self._run)
+                self._graph = Graph(self._status.plan)
             self._recorder = Recorder(
                 self._journal.store,
                 self._lease,
