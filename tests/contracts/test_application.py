@@ -21,6 +21,7 @@ from changeover.errors import ApplicationError, DatabaseError, LockTimeoutError,
 from changeover.model.release import Release
 from changeover.model.site import (
     Application,
+    Become,
     Binding,
     File,
     HostConfig,
@@ -29,11 +30,12 @@ from changeover.model.site import (
     Shell,
     Site,
     Sql,
+    Ssh,
     Unit,
 )
 from changeover.model.values import Secret
 from changeover.ports import Host
-from tests.labkit import lab, lab_session
+from tests.labkit import LabUnderTest, lab, lab_session
 from tests.sshdkit import PrivateSshd, free_port, sshd
 
 __all__ = ["lab", "lab_session", "sshd"]
@@ -232,7 +234,7 @@ async def test_secrets_reach_the_program_and_nothing_else(
     )
     running = asyncio.create_task(application.ask("use", "n1"))
     async with asyncio.timeout(15):
-        while not mark.exists():  # noqa: ASYNC110 - a file has no event to wait for
+        while not mark.exists():
             await asyncio.sleep(0.01)
     lists = b"".join(_argument_lists())
     go_on.touch()
@@ -466,6 +468,108 @@ async def test_a_unit_knows_four_verbs(subject: Subject) -> None:
     """Another capability cannot be bound to one."""
     with pytest.raises(ApplicationError, match="a systemd unit cannot install"):
         await subject.application(install=Unit(unit="x.service")).do("install", "n1")
+
+
+UNIT = Unit(unit="{name}.service")
+
+
+@pytest.fixture
+async def unit(lab: LabUnderTest) -> AsyncIterator[driver.Bindings]:
+    """The driver over units of a lab host whose systemd is the real one: `good`, `bad`, `slow`."""
+    node = lab.nodes[0]
+    for name, run, more in (
+        ("good", "sleep infinity", ""),
+        ("bad", "echo the port is in use; exit 7", ""),
+        ("slow", "trap 'sleep 1; exit' TERM; while :; do sleep 0.1; done", "KillMode=mixed\n"),
+        ("crashing", "sleep 0.3; exit 3", "Restart=always\nRestartSec=60\n"),
+    ):
+        text = (
+            f'[Service]\n{more}ExecStart=/bin/sh -c "{run}"\nType={"oneshot" if name == "bad" else "exec"}\n'
+        )
+        lab.run_on(node, f"cat >/run/systemd/system/{name}.service <<'END'\n{text}END\n")
+    lab.run_on(node, "systemctl daemon-reload")
+    ssh = Ssh(user="deploy", key=str(lab.key), known_hosts=str(lab.known_hosts))
+    config = HostConfig(name=node, address=lab.addresses[node], ssh=ssh, become=Become())
+    host = SshHost(config, secrets=Secrets(), hosts={})
+    capabilities = dict.fromkeys(("start", "stop", "restart", "reload", "running"), UNIT)
+    application = Application(name="app", nodes=(Node(name="n1", host=node),), capabilities=capabilities)
+    made = driver.create(
+        Site(name="s", hosts=(config,), application=application),
+        Release(from_version="1", to_version="2"),
+        secrets=Secrets(),
+        hosts={node: host},
+        databases={},
+    )
+    yield made
+    await made.close()
+    await host.close()
+    for name in ("good", "bad", "slow", "crashing"):
+        lab.run_on(node, f"systemctl stop {name}; rm /run/systemd/system/{name}.service")
+    lab.run_on(node, "systemctl daemon-reload; systemctl reset-failed")
+
+
+@pytest.mark.lab
+async def test_a_unit_is_started_asked_and_stopped(unit: driver.Bindings) -> None:
+    """The evidence is systemd's own state of it; done again changes nothing."""
+    stopped = await unit.ask("running", "n1", name="good")
+    assert (stopped.ok, stopped.value, stopped.evidence) == (
+        False,
+        "inactive",
+        "good.service: inactive (dead)",
+    )
+    for _ in range(2):
+        evidence = await unit.do("start", "n1", name="good")
+        assert evidence.startswith("good.service: active (running), process ")
+        running = await unit.ask("running", "n1", name="good")
+        assert (running.ok, running.value, running.evidence) == (True, "active", evidence)
+    assert (await unit.do("restart", "n1", name="good")) != evidence
+    for _ in range(2):
+        assert await unit.do("stop", "n1", name="good") == "good.service: inactive (dead)"
+
+
+@pytest.mark.lab
+async def test_a_unit_that_fails_shows_the_end_of_its_log(unit: driver.Bindings) -> None:
+    """What it said itself is in the error; asked, it does not run, with how it ended."""
+    with pytest.raises(
+        ApplicationError, match=r"start on n1: bad.service: exit status 1: .*the port is in use"
+    ):
+        await unit.do("start", "n1", name="bad")
+    answer = await unit.ask("running", "n1", name="bad")
+    assert (answer.ok, answer.evidence) == (False, "bad.service: failed (failed): exit-code 7")
+
+
+@pytest.mark.lab
+async def test_a_unit_that_takes_its_time_to_stop_is_waited_for(unit: driver.Bindings) -> None:
+    """While it is stopping it still runs; `stop` returns when it has."""
+    await unit.do("start", "n1", name="slow")
+    stopping = asyncio.create_task(unit.do("stop", "n1", name="slow"))
+    async with asyncio.timeout(10):
+        while (seen := await unit.ask("running", "n1", name="slow")).value == "active":
+            await asyncio.sleep(0.02)
+    assert (seen.ok, seen.value) == (True, "deactivating")
+    assert "inactive" in await stopping or "failed" in await stopping
+    assert not (await unit.ask("running", "n1", name="slow")).ok
+
+
+@pytest.mark.lab
+async def test_a_unit_between_two_restarts_does_not_run(unit: driver.Bindings) -> None:
+    """Systemd calls it activating; there is no process."""
+    await unit.do("start", "n1", name="crashing")
+    async with asyncio.timeout(10):
+        while (seen := await unit.ask("running", "n1", name="crashing")).value == "active":
+            await asyncio.sleep(0.02)
+    assert (seen.ok, seen.evidence) == (False, "crashing.service: activating (auto-restart): exit-code 3")
+
+
+@pytest.mark.lab
+async def test_a_unit_that_is_not_there_is_an_error(unit: driver.Bindings) -> None:
+    """A name that is mistyped does not pass for a unit that does not run."""
+    with pytest.raises(ApplicationError, match=r"nosuch.service: systemd says it is not-found"):
+        await unit.ask("running", "n1", name="nosuch")
+    with pytest.raises(ApplicationError, match=r"nosuch.service: exit status 5: .*not found"):
+        await unit.do("start", "n1", name="nosuch")
+    with pytest.raises(ApplicationError, match=r"exit status 5"):
+        await unit.do("stop", "n1", name="x; touch /attacked")
 
 
 def _argument_lists() -> list[bytes]:
