@@ -1,5 +1,7 @@
 """What tests of the terminal are made from: a real conductor, engine and journal over a site in memory."""
 
+import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +20,13 @@ from changeover.spec import Spec
 from tests.sites import a_release, a_site
 
 
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class HurryingClock:
     """Now, and ahead of it by all that was waited for: waiting takes no time."""
 
@@ -28,8 +37,6 @@ class HurryingClock:
         return time.time() + self._waited
 
     async def sleep(self, seconds: float) -> None:
-        import asyncio
-
         self._waited += seconds
         await asyncio.sleep(0)
 

@@ -10,9 +10,9 @@ from changeover.cli.command import Settings, actor
 from changeover.cli.exits import Exit, of_run
 from changeover.cli.live import Display, showing
 from changeover.conductor import Attached, Observer, OnStop
-from changeover.engine.events import Verb
+from changeover.engine.events import Event, RunChanged, Verb
 from changeover.engine.fold import RunStatus
-from changeover.errors import ChangeoverError, RefusedError
+from changeover.errors import ChangeoverError
 from changeover.report.progress import farewell
 from changeover.report.run import only_finalize_left
 
@@ -22,13 +22,18 @@ Work = Callable[[Observer, OnStop], Coroutine[Any, Any, RunStatus]]
 async def conduct(
     settings: Settings, attached: Attached, status: RunStatus, work: Work, on_stop: OnStop | None
 ) -> Exit:
-    """Do the work and show it; then say where the run was left. The code is that of its state."""
+    """Do the work and show it; then say where the run was left. The code is that of its state.
+
+    Unless told otherwise it waits for commands on a terminal, but not for the approval of finalize: that may
+    be a week away, and the upgrade is done.
+    """
     output = settings.output
-    stop: OnStop = on_stop or ("wait" if output.terminal and not output.json else "return")
+    watched = output.terminal and not output.json and not only_finalize_left(status)
+    stop: OnStop = on_stop or ("wait" if watched else "return")
     async with showing(status, output) as display:
         task = asyncio.create_task(work(display.see, stop))
         naming = asyncio.create_task(_name(display, attached))
-        departure = Departure(task, display, attached)
+        departure = Departure(task, display, attached, before_finalize=on_stop is None)
         with departure.by_signal():
             try:
                 left = await task
@@ -52,12 +57,23 @@ async def conduct(
 
 
 class Departure:
-    """Leaves a run at the operator's word: at first after what is in flight, at the second word at once."""
+    """Leaves a run at the operator's word: at first after what is in flight, at the second word at once.
 
-    def __init__(self, task: asyncio.Task[RunStatus], display: Display, attached: Attached) -> None:
+    With `before_finalize` it also leaves, unasked, a run in which only finalize is left.
+    """
+
+    def __init__(
+        self,
+        task: asyncio.Task[RunStatus],
+        display: Display,
+        attached: Attached,
+        *,
+        before_finalize: bool = False,
+    ) -> None:
         self._task = task
         self._display = display
         self._attached = attached
+        self._before_finalize = before_finalize
         self._pausing: asyncio.Task[None] | None = None
         display.changed = self._leave_at_rest
 
@@ -97,8 +113,13 @@ class Departure:
             if sent.outcome == "refused":
                 self._display.say(sent.answer)
 
-    def _leave_at_rest(self) -> None:
-        if self._pausing and self._display.at_rest:
+    def _leave_at_rest(self, event: Event) -> None:
+        rests = (
+            isinstance(event, RunChanged)
+            and self._before_finalize
+            and only_finalize_left(self._display.status)
+        )
+        if self._display.at_rest and (self._pausing or rests):
             self._task.cancel()
 
 
@@ -111,5 +132,5 @@ async def _name(display: Display, attached: Attached) -> None:
 async def _under_way(attached: Attached) -> str:
     try:
         return await attached.active()
-    except RefusedError:
+    except ChangeoverError:
         return ""

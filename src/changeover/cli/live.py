@@ -31,7 +31,7 @@ class Display:
     def __init__(self, status: RunStatus, output: Output) -> None:
         self.status = status
         self.begun = asyncio.Event()
-        self.changed: Callable[[], None] = lambda: None
+        self.changed: Callable[[Event], None] = lambda _: None
         self._output = output
         self._closed = False
 
@@ -52,7 +52,7 @@ class Display:
                 self._show(event)
             except OSError:
                 self._closed = True
-        self.changed()
+        self.changed(event)
 
     def say(self, text: str) -> None:
         """Tell the person at the keyboard something besides."""

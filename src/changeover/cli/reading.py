@@ -47,12 +47,18 @@ async def status(settings: Settings, run: RunName = None) -> None:
 
 @command(app, "changeover watch")
 async def watch(settings: Settings, run: RunName = None) -> Exit:
-    """Follow a run until it ends, without conducting it. Ctrl-C ends the watching alone."""
+    """Follow a run until it ends or only finalize is left, without conducting it.
+
+    Ctrl-C ends the watching alone.
+    """
     journal = settings.attached.journal
     name = await _chosen(settings.attached, run)
+    so_far = (await journal.status(name)).seq
     async with showing(RunStatus(name, await journal.plan(name)), settings.output) as display:
         async for event in journal.follow(name):
             display.see(event)
+            if event.seq >= so_far and only_finalize_left(display.status) and display.at_rest:
+                break
     if not settings.json:
         settings.output.answer(None, lambda: farewell(display.status))
     return of_run(display.status.state, finalize_left=only_finalize_left(display.status))

@@ -160,8 +160,8 @@ def _migrations(plan: Plan) -> Iterator[Table]:
     columns = (
         Column("migration", whole=True),
         Column("phase"),
-        Column("how"),
-        Column("lock timeout", right=True),
+        Column("how", whole=True),
+        Column("waits for a lock", right=True),
         Column("tries", right=True),
         Column("way back"),
     )
@@ -172,7 +172,7 @@ def _migrations(plan: Plan) -> Iterator[Table]:
             _how(migration),
             seconds(change.lock_timeout),
             str(change.attempts),
-            "its own" if _has_way_back(migration) else "the snapshot",
+            "down" if _has_way_back(migration) else "snapshot",
         )
         for change in plan.release.migrations
         for phase, migrations in (("expand", change.expand), ("contract", change.contract))
@@ -184,8 +184,8 @@ def _migrations(plan: Plan) -> Iterator[Table]:
 
 def _how(migration: object) -> str:
     if not isinstance(migration, SqlMigration):
-        return "by the application"
-    return "SQL, in one transaction" if migration.transactional else "SQL, without a transaction"
+        return "the application's own"
+    return "SQL in a transaction" if migration.transactional else "SQL on its own"
 
 
 def _has_way_back(migration: object) -> bool:

@@ -190,8 +190,8 @@ def advice(status: RunStatus) -> Iterator[str]:
         yield f"mend it, then `changeover retry {id_}`; or `changeover skip {id_} --reason …`"
     for id_ in status.steps_in(StepState.WAITING)[:3]:
         yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
-    if status.state is RunState.PAUSED:
-        yield "`changeover resume` goes on"
+    if status.state in (RunState.PAUSED, RunState.STOPPED) and not failed:
+        yield "`changeover continue`; if no conductor has the run, `changeover resume` then carries it out"
 
 
 def farewell(status: RunStatus) -> Document:

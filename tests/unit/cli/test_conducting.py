@@ -14,12 +14,14 @@ from changeover.cli.conducting import conduct
 from changeover.cli.exits import Exit
 from changeover.cli.output import Output
 from changeover.conductor import Attached, Observer, OnStop
+from changeover.engine.events import Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.model.states import RunState, StepState
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, a_world
+from tests.terminalkit import Tty
 
 PLAN = a_plan([a_step("a")], [a_step("b")])
 
@@ -36,13 +38,13 @@ class Conducted:
         self.settings.output = Output(json=True, out=io.StringIO(), err=io.StringIO())
 
         class Kept(conducting.Departure):
-            def __init__(kept, *arguments: Any) -> None:  # noqa: N805
-                super().__init__(*arguments)
+            def __init__(kept, *arguments: Any, **more: Any) -> None:  # noqa: N805
+                super().__init__(*arguments, **more)
                 self.departure = kept
 
         monkeypatch.setattr(conducting, "Departure", Kept)
 
-    async def begin(self, plan: Any, on_stop: OnStop) -> "asyncio.Task[Exit]":
+    async def begin(self, plan: Any, on_stop: OnStop | None) -> "asyncio.Task[Exit]":
         """Begin the run; the task ends with the exit code."""
 
         async def work(observer: Observer, stop: OnStop) -> RunStatus:
@@ -71,7 +73,7 @@ async def conducted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Conducted]
 async def until(condition: Any) -> None:
     """Return once it holds."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 -- what is waited for knows nothing of the test
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -107,3 +109,23 @@ async def test_a_run_at_rest_is_left_at_the_first_word(conducted: Conducted) -> 
     conducted.departure.ask()
     assert await task is Exit.STOPPED
     assert (await conducted.status()).state is RunState.WAITING
+
+
+async def test_finalize_is_not_waited_for_unless_told(conducted: Conducted) -> None:
+    """Upgraded, with finalize alone left, a run on a terminal ends with 0; told to wait, it stays."""
+    conducted.action.hold.clear()
+    conducted.settings.output = Output(out=Tty(), err=io.StringIO())
+    plan = a_plan([a_step("a")], finalize=[a_gate("g")])
+    assert await (await conducted.begin(plan, None)) is Exit.DONE
+    assert (await conducted.status()).state is RunState.WAITING
+
+
+async def test_told_to_wait_it_stays_for_finalize_too(conducted: Conducted) -> None:
+    """It is there when the approval comes, and does what is behind it."""
+    conducted.action.hold.clear()
+    task = await conducted.begin(a_plan([a_step("a")], finalize=[a_gate("g")]), "wait")
+    await until(lambda: conducted.departure and conducted.departure._display.at_rest)
+    sent = await conducted.attached.send(Verb.APPROVE, actor="bob", step="g")
+    assert sent.outcome == "taken"
+    assert await task is Exit.DONE
+    assert (await conducted.status()).state is RunState.DONE

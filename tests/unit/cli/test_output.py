@@ -13,18 +13,12 @@ from changeover.engine.fold import RunStatus
 from changeover.model.states import StepState
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from tests.enginekit import a_plan, a_step
+from tests.terminalkit import Tty
 
 LONG = "word " * 60
 DOCUMENT = Document(
     "Title", sections=(Section("", (Table((Column("a"), Column("b")), (cells("1", LONG),)),)),)
 )
-
-
-class Tty(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 class Closed(io.StringIO):

@@ -94,7 +94,9 @@ def test_paused_with_something_in_flight_nothing_is_advised() -> None:
     paused = (*UPGRADED[:5], (4.0, RunChanged(state=R.PAUSED, actor="ann", reason="lunch")))
     assert list(advice(fold("r", PLAN, history(*paused)))) == []
     rested = (*paused, (5.0, step("a", S.DONE)))
-    assert list(advice(fold("r", PLAN, history(*rested)))) == ["`changeover resume` goes on"]
+    assert list(advice(fold("r", PLAN, history(*rested)))) == [
+        "`changeover continue`; if no conductor has the run, `changeover resume` then carries it out"
+    ]
 
 
 def test_last_words_tell_how_to_go_on() -> None:
