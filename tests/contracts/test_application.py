@@ -189,6 +189,16 @@ async def test_a_value_that_is_missing_is_an_error(subject: Subject) -> None:
         await subject.application(version=Shell(command="echo {release}")).ask("version", "n1")
 
 
+@pytest.mark.parametrize("value", ["", "..", ".", "../..", "2/../../x"])
+async def test_a_value_that_would_lead_elsewhere_is_refused(subject: Subject, value: str) -> None:
+    """`rm -rf {base}/releases/{release}` removes one release or none."""
+    application = subject.application(remove=Shell(command="rm -rf {base}/releases/{release}"))
+    (subject.directory / "releases").mkdir()
+    with pytest.raises(ApplicationError, match="remove on n1: release cannot be"):
+        await application.do("remove", "n1", release=value)
+    assert (subject.directory / "releases").is_dir()
+
+
 @pytest.mark.parametrize("value", VALUES)
 async def test_a_value_is_data_wherever_it_is_put(subject: Subject, value: str) -> None:
     """In a line, an environment variable, a file, its name, a link, a statement: never executed, never changed."""
@@ -390,7 +400,7 @@ async def test_http_is_asked(subject: Subject, via: str) -> None:
 async def test_http_is_done(subject: Subject, via: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Method, headers, secrets and a body whose values are JSON; another status is an error."""
     monkeypatch.setenv("APP_CANARY", "canary-7c2f")
-    value = 'a "b"/../c?d&e#f'
+    value = 'a "b"/x/c?d&e#f'
     async with serving() as server:
         flush = Http(
             url=f"http://127.0.0.1:{server.port}/flush/{{v}}?all={{v}}",

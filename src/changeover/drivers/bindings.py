@@ -153,6 +153,10 @@ class Bindings:
     @asynccontextmanager
     async def _use(self, capability: str, name: str, values: Mapping[str, str]) -> AsyncIterator[Use]:
         node = self._site.node(name)
+        for given, value in values.items():
+            if not value or {".", ".."} & set(value.split("/")):
+                # Such a value would turn a path that is to be removed into another one.
+                raise ApplicationError(f"{capability} on {name}: {given} cannot be {value!r}")
         filled = {
             **self._site.application.variables,
             **self._release.variables,

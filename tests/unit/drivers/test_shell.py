@@ -1,0 +1,117 @@
+"""The lines that hosts are sent, to the exact string."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from changeover.drivers import shell
+from changeover.drivers.shell import Sudo
+from changeover.errors import HostError
+
+PREFIX = "exec timeout -k 5 61 /bin/sh -c "
+
+
+def test_a_plain_line() -> None:
+    """Run by /bin/sh, ended by the host itself a second after its time, with nothing to read."""
+    built = shell.invocation("echo it's", timeout=60)
+    assert built.line == PREFIX + "'exec </dev/null\necho it'\"'\"'s'"
+    assert built.stdin == b""
+
+
+def test_secrets_travel_by_standard_input() -> None:
+    """Exported by the shell that reads them, and not in the line."""
+    built = shell.invocation("work", timeout=60, secrets={"A": "it's $x", "B_1": ""})
+    assert built.line == PREFIX + "'eval \"$(cat)\"\nexec </dev/null\nwork'"
+    assert built.stdin == b"export A='it'\"'\"'s $x'\nexport B_1=''\n"
+
+
+def test_rights_without_a_password() -> None:
+    """The line says first that it has them."""
+    built = shell.invocation("id", timeout=0.5, sudo=Sudo("root"))
+    assert built.line == (
+        "exec sudo -n -u root -- timeout -k 5 2 /bin/sh -c "
+        "'echo '\"'\"'changeover: rights gained'\"'\"' >&2\nexec </dev/null\nid'"
+    )
+    assert built.stdin == b""
+
+
+def test_rights_with_a_password_and_secrets() -> None:
+    """The password comes first, for sudo; what is left of it is skipped up to the mark."""
+    built = shell.invocation("id", timeout=60, sudo=Sudo("o'neil", "open sesame"), secrets={"A": "b"})
+    assert built.line.startswith("exec sudo -S -p '' -u 'o'\"'\"'neil' -- timeout -k 5 61 /bin/sh -c ")
+    assert 'while IFS= read -r line && [ "$line" != ' in built.line
+    assert built.stdin == b"open sesame\nchangeover: input follows\nexport A=b\n"
+
+
+def test_nothing_secret_in_a_repr() -> None:
+    """Neither the password nor what goes into standard input."""
+    built = shell.invocation("id", timeout=60, sudo=Sudo("root", "open sesame"), secrets={"A": "canary"})
+    assert "sesame" not in repr(built)
+    assert "canary" not in repr(built)
+
+
+def test_content_and_secrets_exclude_each_other() -> None:
+    """Both would need the same standard input."""
+    with pytest.raises(ValueError, match="cannot be combined"):
+        shell.invocation("cat", timeout=60, secrets={"A": "b"}, content=b"x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("A B", "x"), ("1A", "x"), ("", "x"), ("A=1;id;B", "x"), ("A", "a\0b")]
+)
+def test_what_no_environment_can_hold_is_refused(name: str, value: str) -> None:
+    """It would be executed, or cut short."""
+    with pytest.raises(HostError):
+        shell.exports({name: value})
+
+
+def test_a_file_is_read() -> None:
+    """In the C locale: whether it is there is told from the words of cat."""
+    assert shell.read_file("/etc/it's") == "LC_ALL=C exec cat -- '/etc/it'\"'\"'s'"
+
+
+def test_a_file_is_written_beside_its_place_and_moved_there() -> None:
+    """Checked for its length, flushed to disk, with the owner of the one it replaces."""
+    assert shell.write_file("/etc/a b", size=3, mode=0o600).splitlines() == (
+        [
+            "set -e; umask 077",
+            "path=$(readlink -vf -- '/etc/a b')",
+            'new=$(mktemp -- "$path.XXXXXX")',
+            "trap 'rm -f -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM",
+            'cat > "$new"',
+            '[ "$(wc -c < "$new")" -eq 3 ] || { echo "the input was cut short" >&2; exit 1; }',
+            '[ ! -e "$path" ] || chown --reference="$path" -- "$new"',
+            'chmod 0600 -- "$new"',
+            'sync -- "$new"',
+            'mv -fT -- "$new" "$path"',
+            'sync -- "${path%/*}/"',
+        ]
+    )
+
+
+def test_content_that_was_cut_short_replaces_nothing(tmp_path: Path) -> None:
+    """As when the connection is lost half-way: standard input ends, and looks complete."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    line = shell.write_file(str(path), size=10, mode=0o644)
+    ended = subprocess.run(["/bin/sh", "-c", line], input=b"only", capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"the input was cut short\n")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_a_link_is_made_beside_its_place_and_moved_there() -> None:
+    """`ln -sf` alone removes the old link first, and follows one to a directory."""
+    assert shell.set_link("/opt/current", "releases/2 b") == (
+        "ln -sfn -- 'releases/2 b' /opt/current.changeover-new && mv -fT -- /opt/current.changeover-new /opt/current"
+    )
+    assert shell.read_link("/opt/current") == "readlink -vn -- /opt/current"
+
+
+def test_a_socket_is_joined() -> None:
+    """With socat, whose own special characters are escaped, or else with Python."""
+    line = shell.connect_unix("/run/a:b,c/admin.sock")
+    assert line.startswith(
+        "if command -v socat >/dev/null; then exec socat - 'UNIX-CONNECT:/run/a\\:b\\,c/admin.sock'; else exec python3 -c "
+    )
+    assert line.endswith(" /run/a:b,c/admin.sock; fi")
