@@ -10,6 +10,9 @@ from changeover.model.plan import Operation
 from changeover.model.values import Observation, absent, done, unknown
 from changeover.ports import Answer
 
+RUNNING_SECONDS = 1.0
+"""How often a node that is not well yet is asked whether it still runs: that takes a process on its host."""
+
 
 async def _ask(capability: str, operation: Operation, context: Context, **values: str) -> Answer:
     return await context.world.application.ask(capability, operation.target, **values)
@@ -128,21 +131,26 @@ class Health:
         return (done if verdict.good else absent)(verdict.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> str:
-        """Ask until it is good; changes nothing."""
+        """Ask until it is good, and every second whether it still runs; changes nothing."""
+        clock = context.world.clock
+        asked = clock.now()
 
         async def look() -> str | None:
+            nonlocal asked
             verdict = await nodes.health(context.world.application, operation.target)
             if verdict.good:
                 return verdict.evidence
-            running = await _ask("running", operation, context)
-            if not running.ok:
-                raise StepError(
-                    f"{operation.target} is not running: {running.evidence}",
-                    hint="read its log, mend it, and retry",
-                )
+            if clock.now() - asked >= RUNNING_SECONDS:
+                asked = clock.now()
+                running = await _ask("running", operation, context)
+                if not running.ok:
+                    raise StepError(
+                        f"{operation.target} is not running: {running.evidence}",
+                        hint="read its log, mend it, and retry",
+                    )
             return None
 
-        return await until(look, context.world.clock)
+        return await until(look, clock)
 
 
 class Version:
@@ -195,7 +203,7 @@ class Hold:
             left = context.since + float(operation.params["seconds"]) - context.world.clock.now()
             return None if left > 0 else f"well for {operation.params['seconds']:g} s"
 
-        return await until(look, context.world.clock, every=1.0)
+        return await until(look, context.world.clock, shortest=1.0)
 
     async def _bad(self, operation: Operation, context: Context) -> str:
         for node in operation.params["nodes"]:
