@@ -55,7 +55,11 @@ class Window(Value, frozen=True):
 
 
 class Cost(Value, frozen=True):
-    """What these windows cost together. `unwritten` is the seconds without a write, None where nobody looked."""
+    """What these windows cost together.
+
+    `unwritten` is the seconds without a write, None where nobody looked. `late` is by how many seconds a probe
+    was behind its own schedule at the most: a probe that was starved saw less than it would have.
+    """
 
     windows: tuple[Window, ...]
     requests: Loss
@@ -65,6 +69,7 @@ class Cost(Value, frozen=True):
     opened: int = 0
     acknowledged: int = 0
     unwritten: float | None = None
+    late: float = 0.0
 
     @property
     def losses(self) -> tuple[Loss, Loss, Loss]:
@@ -120,6 +125,7 @@ def cost(ledgers: Iterable[Ledger], windows: Sequence[Window], promise: Promise)
         opened=sum(summary.sessions.opened for summary in seen),
         acknowledged=sum(summary.writes.acknowledged for summary in seen),
         unwritten=round(sum(summary.without_write for summary in written), 3) if written else None,
+        late=max((summary.probe_late for summary in seen), default=0.0),
     )
 
 

@@ -1,13 +1,14 @@
 """A document on a terminal, or in a pipe: the same words, as wide as there is room."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
-from changeover.report.document import Document, Figure, Table, Text, Tone
+from changeover.report.document import Column, Document, Figure, Table, Text, Tone
 
 STYLES = {
     Tone.PLAIN: "",
@@ -17,6 +18,10 @@ STYLES = {
     Tone.QUIET: "dim",
     Tone.STRONG: "bold",
 }
+
+_GAP = 2
+_LEAST = 30
+"""Columns that are left for the last column of a table before it moves under the row."""
 
 
 def render(document: Document) -> RenderableType:
@@ -35,7 +40,7 @@ def _parts(document: Document) -> Iterator[RenderableType]:
         if section.title:
             yield Styled(f"\n{section.title}", style="bold")
         for part in section.body:
-            yield _grid(part) if isinstance(part, Table) else styled(part)
+            yield _Fitting(part) if isinstance(part, Table) else styled(part)
 
 
 def styled(text: Text) -> Styled:
@@ -51,6 +56,46 @@ def _figures(figures: tuple[Figure, ...]) -> Grid:
     for figure in figures:
         grid.add_row(Styled(figure.label), styled(figure.value), Styled(figure.note, style="dim"))
     return grid
+
+
+class _Fitting:
+    """A table; where its last column would be squeezed, what is in it stands under each row instead."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it as wide as there is room."""
+        *columns, last = self._table.columns
+        widths = [
+            max(cell_len(text) for text in (column.title, *(row[number].text for row in self._table.rows)))
+            for number, column in enumerate(columns)
+        ]
+        wanted = max((cell_len(row[-1].text) for row in self._table.rows), default=0)
+        room = options.max_width - sum(widths) - _GAP * len(widths)
+        if (
+            last.whole
+            or not all(column.whole or column.right for column in columns)
+            or room >= min(wanted, _LEAST)
+        ):
+            yield _grid(self._table)
+            return
+        yield _line([Text(column.title, Tone.QUIET) for column in columns], columns, widths)
+        for row in self._table.rows:
+            yield _line(row[:-1], columns, widths)
+            if row[-1].text:
+                yield Padding(styled(row[-1]), (0, 0, 0, 4))
+
+
+def _line(row: Sequence[Text], columns: Sequence[Column], widths: Sequence[int]) -> Styled:
+    line = Styled()
+    for text, column, width in zip(row, columns, widths, strict=True):
+        cell = styled(text)
+        cell.align("right" if column.right else "left", width)
+        line.append_text(cell)
+        line.append(" " * _GAP)
+    line.rstrip()
+    return line
 
 
 def _grid(table: Table) -> Grid:

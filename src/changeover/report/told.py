@@ -10,6 +10,9 @@ from changeover.report.receipt import Cost, Held, Loss
 from changeover.report.run import RunReport, StageReport, StepReport
 from changeover.report.words import clock, count, moment, seconds
 
+_LATE = 1.0
+"""Seconds behind its schedule from which on a probe's lateness is worth a word."""
+
 NOT_MEASURED = Text("not measured", Tone.DOUBT)
 
 TONES = {
@@ -66,7 +69,9 @@ def _base(loss: Loss, total: Cost) -> str:
         total.sessions.what: f"of {total.opened} opened",
         total.writes.what: f"of {total.acknowledged} acknowledged",
     }[loss.what]
-    return f"{of}; {loss.note}" if loss.note else of
+    late = total.late > _LATE and loss is total.requests
+    starved = f"the probe was up to {seconds(total.late)} behind its schedule" if late else ""
+    return "; ".join(filter(None, (of, loss.note, starved)))
 
 
 def _seen(loss: Loss) -> Text:
@@ -75,7 +80,9 @@ def _seen(loss: Loss) -> Text:
 
 def _sections(report: RunReport) -> Iterable[Section]:
     yield Section("The run", (_facts(report),))
-    yield Section("Stages, and what each cost", (_stages(report.stages),))
+    yield Section(
+        "Stages, and what each cost: requests failed, sessions cut, writes lost", (_stages(report.stages),)
+    )
     yield Section("Skipped, and why", _skipped(report))
     yield Section("Commands", _decisions(report))
     yield Section("Conductors", _takeovers(report))
@@ -99,12 +106,12 @@ def _facts(report: RunReport) -> Table:
 def _stages(stages: Iterable[StageReport]) -> Table:
     columns = (
         Column("stage", whole=True),
-        Column("steps", right=True),
+        Column("steps", right=True, whole=True),
         Column("took", right=True, whole=True),
         Column("estimate", right=True, whole=True),
-        Column("requests failed", right=True),
-        Column("sessions cut", right=True),
-        Column("writes lost", right=True),
+        Column("failed", right=True, whole=True),
+        Column("cut", right=True, whole=True),
+        Column("lost", right=True, whole=True),
         Column("promise"),
     )
     return Table(columns, tuple(_stage(stage) for stage in stages))
@@ -134,7 +141,7 @@ def _promise(cost: Cost) -> Text:
 
 
 def _skipped(report: RunReport) -> tuple[Table, ...]:
-    columns = (Column("at", whole=True), Column("step", whole=True), Column("by"), Column("why"))
+    columns = (Column("at", whole=True), Column("step", whole=True), Column("by", whole=True), Column("why"))
     rows = tuple(
         cells(clock(skip.at), skip.step, _actor(skip.actor), skip.reason or "no reason given")
         for skip in report.skipped
@@ -149,7 +156,7 @@ def _actor(actor: str) -> str:
 def _decisions(report: RunReport) -> tuple[Table, ...]:
     columns = (
         Column("at", whole=True),
-        Column("by"),
+        Column("by", whole=True),
         Column("command", whole=True),
         Column("step", whole=True),
         Column("reason"),

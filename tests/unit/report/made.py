@@ -82,6 +82,7 @@ def a_ledger(
     unverified: tuple[float, ...] = (),
     sessions: int = 1,
     write_rate: float = 1.0,
+    late: float = 0.0,
 ) -> Ledger:
     """A ledger of a write a second over [start, end), seconds after the beginning, all well but for those moments."""
     header = Header(
@@ -98,7 +99,7 @@ def a_ledger(
     kind = Kind.WRITE if write_rate else Kind.READ
     exchanges = [
         Exchange(
-            Sent(number, BEGAN + at, 0.0, kind, 1, f"w{at:g}"),
+            Sent(number, BEGAN + at, late, kind, 1, f"w{at:g}"),
             Answered(
                 number, 0.01, Outcome.SERVER if at in failed else Outcome.OK, 500 if at in failed else 200
             ),

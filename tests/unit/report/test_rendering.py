@@ -62,6 +62,18 @@ def test_a_terminal_of_any_width_is_not_exceeded(width: int) -> None:
         assert max(map(len, on_terminal(document, width).splitlines())) <= width
 
 
+def test_what_would_be_squeezed_stands_under_its_row() -> None:
+    """In a narrow terminal the last column moves below; in a wide one it stays in its place."""
+    columns = (Column("step", whole=True), Column("took", right=True, whole=True), Column("evidence"))
+    table = Table(columns, (cells("application1/start", "1.0 s", "word " * 7), cells("b", "10 s", "")))
+    document = Document("", sections=(Section("", (table,)),))
+    assert on_terminal(document, 40) == (
+        "step                 took\napplication1/start  1.0 s\n    word word word word word word word\n"
+        "b                    10 s\n"
+    )
+    assert on_terminal(document, 80).splitlines()[1] == f"application1/start  1.0 s  {'word ' * 7}".rstrip()
+
+
 def test_the_receipt_comes_first() -> None:
     """The five lines that everybody looks for, in their order."""
     ledger = a_ledger(-1, 20, failed=(6,))
@@ -73,6 +85,14 @@ def test_the_receipt_comes_first() -> None:
         "seconds without writing    1.0",
         "wall time                 10 s  from 2027-01-15 08:00:00 +00:00",
     ]
+
+
+def test_a_starved_probe_is_told_of() -> None:
+    """A probe that could not keep its own schedule is no ground for calm."""
+    ledger = a_ledger(-1, 20, late=3.0)
+    report = run_report("r", PLAN, history(*UPGRADED), now=BEGAN, ledgers=[ledger])
+    shown = on_terminal(run_document(report), 120).splitlines()[3]
+    assert shown.endswith("of 10 sent; the probe was up to 3.0 s behind its schedule")
 
 
 def test_what_was_not_measured_is_said() -> None:
