@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import entry_points
 from time import time
 from typing import Any
@@ -29,6 +30,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+@cache
 def driver(port: str, name: str) -> Any:
     """The factory registered as `port.name` in the entry point group; `SpecError` names those there are."""
     registered = entry_points(group=GROUP)
@@ -44,9 +46,8 @@ def driver(port: str, name: str) -> Any:
     )
 
 
-@asynccontextmanager
-async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIterator[World]:
-    """Every port of the site; all connections are let go of at the end."""
+def make_world(site: Site, release: Release, secrets: Secrets) -> World:
+    """Every port of the site. Nothing is opened before it is used."""
     hosts: dict[str, Host] = {}
     databases: dict[str, Database] = {}
     balancers: dict[str, Balancer] = {}
@@ -59,8 +60,20 @@ async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIte
     application = driver("application", "bindings")(
         site, release, secrets=secrets, hosts=hosts, databases=databases
     )
+    return World(hosts, balancers, databases, application, SystemClock())
+
+
+@asynccontextmanager
+async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIterator[World]:
+    """Every port of the site, until the end of the block; all connections are let go of then."""
+    world = make_world(site, release, secrets)
     try:
-        yield World(hosts, balancers, databases, application, SystemClock())
+        yield world
     finally:
-        for port in (application, *balancers.values(), *databases.values(), *hosts.values()):
-            await port.close()
+        await world.application.close()
+        for balancer in world.balancers.values():
+            await balancer.close()
+        for database in world.databases.values():
+            await database.close()
+        for host in world.hosts.values():
+            await host.close()
