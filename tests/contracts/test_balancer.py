@@ -65,7 +65,7 @@ async def when(
 ) -> Mapping[str, ServerState]:
     """Ask until the pool is as wanted."""
     async with asyncio.timeout(10):
-        while not wanted(servers := await balancer.servers()):  # noqa: ASYNC110 - HAProxy does not call back
+        while not wanted(servers := await balancer.servers()):
             await asyncio.sleep(0.01)
     return servers
 
@@ -230,7 +230,7 @@ async def test_a_state_is_set_in_the_process_that_serves(pool: Pool) -> None:
     assert "identity 1 app1" in pool.haproxy.ask("show servers state identity")
     assert pool.haproxy.ask("show stat identity 4 -1").splitlines()[1].split(",")[17] == "MAINT"
     async with asyncio.timeout(10):
-        while os.path.exists(f"/proc/{old}"):  # noqa: ASYNC110, ASYNC240, PTH110 - a process has no event
+        while os.path.exists(f"/proc/{old}"):  # noqa: PTH110 - a process has no event
             await asyncio.sleep(0.01)
 
 

@@ -149,7 +149,7 @@ async def test_a_command_that_is_cancelled_leaves_nothing_running(subject: Subje
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110 - files and processes have no events to wait for
+        while not condition():
             await asyncio.sleep(0.01)
 
 
