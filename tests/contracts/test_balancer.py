@@ -291,6 +291,17 @@ async def test_a_server_on_its_way_down_is_up_and_one_that_wants_no_new_sessions
 
 
 @one_way
+async def test_a_server_that_leaves_maint_is_up_before_its_first_check(pool: Pool) -> None:
+    """HAProxy sends it sessions at once, well or not: its health must have been seen by other means before."""
+    await pool.balancer.set_state("app1", MAINT)
+    pool.apps["app1"].status = 503
+    command = "set server identity/app1 state ready; show stat identity 4 -1"
+    line = next(line for line in pool.haproxy.ask(command).splitlines() if line.startswith("identity,app1,"))
+    assert line.split(",")[17].startswith("UP")
+    await pool.until("app1", lambda state: not state.up)
+
+
+@one_way
 async def test_a_pool_that_is_not_there_is_named_with_the_nearest_that_is(pool: Pool) -> None:
     """The error shows what it could have been."""
     balancer = pool.other(pool="identiy")
