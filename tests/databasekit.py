@@ -58,6 +58,10 @@ class Postgres:
         """A database owned by `app`."""
         self.run("postgres", f"CREATE DATABASE {name} OWNER app", user="postgres")
 
+    def number(self, session: Any) -> int:
+        """The id that the server knows a session by."""
+        return int(session.info.backend_pid)
+
     def databases(self) -> set[str]:
         """The names of all databases."""
         return {name for (name,) in self.run("postgres", "SELECT datname FROM pg_database")}
@@ -129,6 +133,10 @@ class MariaDB:
             "GRANT ALL ON `changeover\\_%`.* TO conductor@'%'", user="root",
         )  # fmt: skip
 
+    def number(self, session: Any) -> int:
+        """The id that the server knows a session by."""
+        return int(session.thread_id())
+
     def databases(self) -> set[str]:
         """The names of all databases."""
         return {name for (name,) in self.run("", "SHOW DATABASES", user="root")}
@@ -161,7 +169,7 @@ def running_mariadb() -> Iterator[MariaDB]:
                     f"--datadir={data}",
                     "--skip-test-db",
                 ),
-                "--auth-root-authentication-method=normal",
+                *("--auth-root-authentication-method=normal", "--innodb-log-file-size=8M"),
             ],
             check=True,
             stdout=subprocess.DEVNULL,
@@ -182,6 +190,7 @@ def running_mariadb() -> Iterator[MariaDB]:
                     *("--bind-address=127.0.0.1", f"--port={server.port}", f"--socket={directory}/socket"),
                     *(
                         "--innodb-buffer-pool-size=64M",
+                        "--innodb-log-file-size=8M",
                         "--innodb-flush-log-at-trx-commit=0",
                         "--skip-name-resolve",
                     ),
@@ -198,7 +207,7 @@ def running_mariadb() -> Iterator[MariaDB]:
             _until_answering(server, process)
             yield server
         finally:
-            process.terminate()
+            process.kill()
             process.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -203,7 +203,7 @@ def _damaged(label: str, why: str) -> DatabaseError:
 
 def _hint(result: Result, what: str) -> str:
     words = result.stderr.lower()
-    if "no space left" in words:
+    if "no space left" in words or "errno 28" in words:
         return "make room in the snapshot directory, or set `snapshot_dir` to a file system with more"
     if "permission denied" in words and "directory" in what:
         return "give the user on the host a `snapshot_dir` to write to, or set the option `become`"

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from changeover.drivers.mariadb.connection import Connections
+import pymysql
+
+from changeover.drivers.mariadb.connection import Connection, Connections
 from changeover.errors import DatabaseError
 
 # Who holds a metadata lock is not to be seen without a plugin that is off by default; every open transaction
@@ -28,20 +30,24 @@ GRACE = 100
 async def watched(connections: Connections, session: int, lock_timeout: float) -> AsyncIterator[list[str]]:
     """While this is open, the list holds whose transactions were open when that session was last seen waiting."""
     seen: list[str] = []
-    watching = asyncio.create_task(_watch(connections, session, min(0.5, lock_timeout / 4), seen))
-    try:
-        yield seen
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    async with AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(connections.open())
+        except DatabaseError:
+            # It only explains; when it cannot, as without the PROCESS privilege, the migration itself must not suffer.
+            yield seen
+            return
+        watching = asyncio.create_task(_watch(connection, session, min(0.5, lock_timeout / 4), seen))
+        try:
+            yield seen
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError, pymysql.OperationalError):
+                await watching
 
 
-async def _watch(connections: Connections, session: int, interval: float, seen: list[str]) -> None:
-    # It only explains; when it cannot (it takes the PROCESS privilege), the migration itself must not suffer.
-    with suppress(DatabaseError):
-        async with connections.open() as connection:
-            while True:
-                if found := await connection.execute(BLOCKERS.format(waiting=session, grace=GRACE)):
-                    seen[:] = [line for (line,) in found]
-                await asyncio.sleep(interval)
+async def _watch(connection: Connection, session: int, interval: float, seen: list[str]) -> None:
+    while True:
+        if found := await connection.execute(BLOCKERS.format(waiting=session, grace=GRACE)):
+            seen[:] = [line for (line,) in found]
+        await asyncio.sleep(interval)

@@ -29,7 +29,7 @@ def dump(login: Login, path: str, *, views: Sequence[str] = (), tools: str = "")
         "--",
         login.database,
     ]
-    return f"{shlex.join(arguments)} > {shlex.quote(path)}"
+    return f"umask 077 && {shlex.join(arguments)} > {shlex.quote(path)}"
 
 
 def until_begun(path: str) -> str:
@@ -41,7 +41,9 @@ def until_begun(path: str) -> str:
     condition = (
         f"grep -qE '^-- ((Table|Sequence) structure for|Dump completed)' {shlex.quote(path)} 2>/dev/null"
     )
-    return f"timeout {BEGIN_WITHIN} sh -c {shlex.quote(f'until {condition}; do sleep 0.02; done')}"
+    return (
+        f"timeout --foreground {BEGIN_WITHIN} sh -c {shlex.quote(f'until {condition}; do sleep 0.02; done')}"
+    )
 
 
 def restore(login: Login, path: str, *, tools: str = "") -> str:

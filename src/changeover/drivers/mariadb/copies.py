@@ -119,7 +119,7 @@ class Copies:
         await self._tools.run("mariadb", line, _secret(login))
         definitions = await self._definitions(snapshot)
         async with self._connections.open(scratch) as connection:
-            await programs.create(connection, tuple(p for p in definitions if p.kind != "EVENT"))
+            await programs.create(connection, definitions, scratch=True)
             await prepare(connection)
             differences = manifest.contents.differences(await read(connection))
         if differences:

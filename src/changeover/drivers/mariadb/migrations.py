@@ -112,7 +112,7 @@ class _Run:
             state = f"the connection was lost after {self._done} statements, and whether this one is in effect is not known"
             raise self._connections.explained(place, error, state=state, hint=BY_HAND) from None
         if self._done or statement.verb in ("CALL", "LOAD", "EXECUTE"):
-            before = f"{self._done} statement{'' if self._done == 1 else 's'} before it were executed"
+            before = f"statements before it that were executed: {self._done}"
             state = f"{before}; the ledger has {self._name} as begun"
             raise self._connections.explained(place, error, state=state, hint=BY_HAND) from None
         await take_back()

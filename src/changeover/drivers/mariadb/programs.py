@@ -26,6 +26,9 @@ TRIGGERS = """
 EVENTS = "SELECT event_name FROM information_schema.events WHERE event_schema = database() ORDER BY 1"
 
 
+DEFINER = re.compile(r"DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*` ")
+
+
 class Program(Value, frozen=True):
     """One of them, as a statement that creates it in whatever database is selected."""
 
@@ -40,7 +43,12 @@ class Program(Value, frozen=True):
     @property
     def line(self) -> str:
         """The same for the catalogue that copies are compared by."""
-        return f"{self.kind.lower()} {self.name} {hashlib.sha256(self.create.encode()).hexdigest()[:16]}"
+        return f"{self.kind.lower()} {self.name} {hashlib.sha256(self.ours.encode()).hexdigest()[:16]}"
+
+    @property
+    def ours(self) -> str:
+        """The statement without its definer, who has no rights in a scratch database."""
+        return DEFINER.sub("", self.create, count=1)
 
 
 async def read(connection: Connection) -> tuple[Program, ...]:
@@ -72,14 +80,17 @@ async def read(connection: Connection) -> tuple[Program, ...]:
     return tuple(found)
 
 
-async def create(connection: Connection, programs: tuple[Program, ...]) -> None:
-    """Create them in the selected database; a view waits for the views it is made of."""
-    waiting = programs
+async def create(connection: Connection, programs: tuple[Program, ...], *, scratch: bool = False) -> None:
+    """Create them in the selected database; a view waits for the views it is made of.
+
+    In a `scratch` database they are ours, and there are no events, which would run.
+    """
+    waiting = tuple(program for program in programs if not (scratch and program.kind == "EVENT"))
     while waiting:
         later = []
         for program in waiting:
             try:
-                await _create(connection, program)
+                await _create(connection, program, program.ours if scratch else program.create)
             except pymysql.MySQLError as error:
                 if number(error) not in (NO_SUCH_TABLE, INVALID_VIEW):
                     raise
@@ -96,7 +107,7 @@ async def drop(connection: Connection, programs: tuple[Program, ...]) -> None:
         await connection.execute(f"DROP {program.kind} IF EXISTS {quoted(program.name)}")
 
 
-async def _create(connection: Connection, program: Program) -> None:
+async def _create(connection: Connection, program: Program, statement: str) -> None:
     await connection.execute(
         "SET SESSION character_set_client = %s, collation_connection = %s",
         (program.character_set, program.collation),
@@ -104,7 +115,7 @@ async def _create(connection: Connection, program: Program) -> None:
     await connection.execute(
         "SET SESSION sql_mode = %s, time_zone = %s", (program.sql_mode, program.time_zone)
     )
-    await connection.execute(program.create)
+    await connection.execute(statement)
 
 
 def unqualified(statement: str, database: str) -> str:

@@ -28,6 +28,9 @@ def cut(sql: str) -> Iterator[Statement]:
         position = match.end()
         if match["directive"] and start < 0:
             delimiter = match["delimiter"]
+        elif match["directive"]:
+            # Within a statement the word means nothing to the client.
+            end = position = match.start() + 1
         elif match["blank"]:
             continue
         elif sql.startswith(delimiter, match.start()):

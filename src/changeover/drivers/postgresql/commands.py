@@ -15,7 +15,7 @@ def dump(conninfo: str, snapshot: str, path: str, *, tools: str = "", compress: 
         f"--file={path}",
         f"--dbname={conninfo}",
     ]
-    return shlex.join(arguments)
+    return f"umask 077 && {shlex.join(arguments)}"
 
 
 def restore(conninfo: str, path: str, *, tools: str = "", jobs: int = 1) -> str:

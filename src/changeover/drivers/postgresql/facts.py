@@ -11,7 +11,7 @@ ITSELF = """
 """
 
 MISSING = """
-    WITH me AS (SELECT oid, rolname, rolsuper, rolcreatedb, quote_ident(rolname) AS name FROM pg_roles
+    WITH me AS (SELECT oid, rolname, rolsuper, rolcreatedb, rolcreaterole, quote_ident(rolname) AS name FROM pg_roles
                 WHERE rolname = current_user),
     ours AS (SELECT c.oid, c.relkind, c.relowner, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
@@ -38,6 +38,11 @@ MISSING = """
   UNION ALL
     SELECT format('to end the sessions of others before a restore: GRANT pg_signal_backend TO %s', name) FROM me
     WHERE NOT rolsuper AND NOT pg_has_role('pg_signal_backend', 'USAGE')
+  UNION ALL
+    SELECT format('to restore the settings that role %I has in the database: ALTER ROLE %s CREATEROLE',
+        pg_get_userbyid(setrole), name)
+    FROM me, pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE datname = current_database() AND setrole NOT IN (0, me.oid) AND NOT rolsuper AND NOT rolcreaterole
   UNION ALL
     SELECT format('to restore: connect to database %s: GRANT CONNECT ON DATABASE %s TO %s', {admin}, {admin}, name)
     FROM me, pg_database WHERE datname = {admin} AND NOT has_database_privilege(datname, 'CONNECT')

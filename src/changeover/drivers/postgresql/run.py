@@ -113,7 +113,7 @@ class Run:
         return sql.SQL(command + " lock_timeout = {}").format(sql.Literal(f"{milliseconds}ms"))
 
     def _state(self, left: Sequence[str]) -> str:
-        parts = [f"{self._done} statement{'' if self._done == 1 else 's'} before it are in effect"]
+        parts = [f"statements before it that are in effect: {self._done}"]
         parts += [f"the INVALID index {name} was left (DROP INDEX CONCURRENTLY {name})" for name in left]
         return "; ".join(parts)
 
