@@ -231,7 +231,7 @@ async def test_a_full_disk_under_the_snapshots_stops_before_the_migration(
 ) -> None:
     """Given the database host's disk is full, then the run stops before any node is touched; with room it goes on."""
     operator = Operator(fresh_lab, journal)
-    operator.when("main/database-check", DONE, lambda: fresh_lab.cluster.befall("db1", Fault.DISK))
+    operator.when("app1/install", RUNNING, lambda: fresh_lab.cluster.befall("db1", Fault.DISK))
     status = await operator.run()
     fresh_lab.cluster.mend("db1")
     assert all(step.startswith("main/") for step in stopped_at(status))
