@@ -71,6 +71,7 @@ class Scripted:
         self.effects: dict[str, str] = {}
         self.performed: list[str] = []
         self.observed: list[str] = []
+        self.broken_off: list[str] = []
         self.contexts: dict[str, Context] = {}
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
@@ -97,6 +98,9 @@ class Scripted:
         self.most |= self.running
         try:
             return await self._do(name, word)
+        except asyncio.CancelledError:
+            self.broken_off.append(name)
+            raise
         finally:
             self.running.subtract(limits)
 
@@ -146,7 +150,7 @@ async def answer(journal: Journal, number: int) -> tuple[str, str]:
 async def answered(journal: Journal, number: int) -> tuple[str, str]:
     """The same, once there is an answer."""
     async with asyncio.timeout(PATIENCE):
-        while not (await answer(journal, number))[0]:  # noqa: ASYNC110 - the journal may be another process's
+        while not (await answer(journal, number))[0]:
             await asyncio.sleep(0.005)
     return await answer(journal, number)
 
@@ -154,7 +158,7 @@ async def answered(journal: Journal, number: int) -> tuple[str, str]:
 async def eventually(look: Callable[[], Awaitable[T]], expected: T) -> None:
     """Return once `look` answers what is expected."""
     async with asyncio.timeout(PATIENCE):
-        while await look() != expected:  # noqa: ASYNC110 - as above
+        while await look() != expected:
             await asyncio.sleep(0.005)
 
 

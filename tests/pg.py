@@ -36,6 +36,13 @@ class PostgresServer:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)
 
+    def schema(self) -> str:
+        """The URL of an empty schema: as good as a database for a journal, and made much faster."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE SCHEMA "{name}"'.encode())
+        return f"{self.url('postgres')}&options=-csearch_path%3D{name}"
+
     def control(self, *arguments: str) -> None:
         """`pg_ctl` with these arguments; it waits until they have taken effect."""
         command = [str(self.programs / "pg_ctl"), "-s", "-w", "-D", str(self.directory / "data"), *arguments]

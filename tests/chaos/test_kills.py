@@ -26,7 +26,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the journal is."""
     if request.param == "sqlite":
         return str(tmp_path / "journal.db")
-    return str(request.getfixturevalue("postgres_server").create())
+    return str(request.getfixturevalue("postgres_server").schema())
 
 
 async def mend_and_retry(journal: Journal, status: RunStatus, directory: Path) -> None:

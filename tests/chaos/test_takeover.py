@@ -44,7 +44,7 @@ def claims(journal: str, run: str) -> int:
 @pytest.fixture
 def journal(postgres_server: PostgresServer) -> str:
     """A journal that several machines could share."""
-    return postgres_server.create()
+    return postgres_server.schema()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a journal may be kept."""
     if request.param == "sqlite":
         return str(tmp_path / "journal.db")
-    return str(request.getfixturevalue("postgres_server").create())
+    return str(request.getfixturevalue("postgres_server").schema())
 
 
 @pytest.fixture

@@ -21,19 +21,19 @@ STAGES = [
 
 def after(story: str, budget: Budget) -> RunStatus:
     """Where a run stands after `1+ 2- 3~`: node 1 succeeded, 2 failed, 3 was set aside, in that order."""
-    events: list[Event] = []
+    begun: list[Event] = []
+    ended: list[Event] = []
     for word in story.split():
         node, came = word[0], word[1]
         for what in ("stop", "start"):
             name = f"app{node}/{what}"
             if came == "~":
-                events.append(StepChanged(step=name, state=S.SKIPPED, actor=FAILURE_BUDGET))
+                ended.append(StepChanged(step=name, state=S.SKIPPED, actor=FAILURE_BUDGET))
             elif came == "+" or what == "stop":
-                events.append(StepChanged(step=name, state=S.RUNNING, attempt=1))
-                end = S.DONE if came == "+" else S.FAILED
-                events.append(
-                    StepChanged(step=name, state=end, evidence="seen", error="" if came == "+" else "E")
-                )
+                begun.append(StepChanged(step=name, state=S.RUNNING, attempt=1))
+                state, error = (S.DONE, "") if came == "+" else (S.FAILED, "StepError")
+                ended.append(StepChanged(step=name, state=state, evidence="seen", error=error))
+    events = begun + ended
     return told(a_plan(*STAGES, budgets=(budget,)), events)
 
 

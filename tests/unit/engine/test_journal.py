@@ -158,27 +158,27 @@ async def test_undecodable_arguments_do_no_harm(journal: Journal) -> None:
 async def test_a_journal_whose_disk_is_full_stops_the_run_resumably(tmp_path: Path) -> None:
     """What is in flight finishes, nothing is launched; with room again it goes on and repeats nothing."""
     where = tmp_path / "journal.db"
-    plan = a_plan([a_step(f"s{number}", limits=("one",)) for number in range(300)], limits={"one": 1})
+    plan = a_plan([a_step(f"s{number}", limits=("one",)) for number in range(20)], limits={"one": 1})
     action = Scripted()
     async with Journal.open(where) as journal:
         run = await begin(journal, plan)
         pages = await journal.store.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
         await journal.store.read(
-            lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}").scalar_one()
+            lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 8}").scalar_one()
         )
         with pytest.raises(JournalError, match="database or disk is full") as failed:
-            await conduct(journal, run, action, redact=lambda text: text + "." * 400)
+            await conduct(journal, run, action, redact=lambda text: text + "." * 3000)
         assert failed.value.hint == "make room on its disk, then `changeover resume`"
-    assert 0 < len(action.performed) < 300
+    assert 0 < len(action.performed) < 20
     async with Journal.open(where) as journal:
         assert (await conduct(journal, run, action)).state is RunState.DONE
-    assert len(action.performed) == len(set(action.performed)) == 300
+    assert len(action.performed) == len(set(action.performed)) == 20
 
 
 async def test_a_database_server_that_dies_stops_the_run_resumably(postgres_server: PostgresServer) -> None:
     """The same with PostgreSQL restarted under it."""
     action = Scripted()
-    async with Journal.open(postgres_server.create()) as journal:
+    async with Journal.open(postgres_server.schema()) as journal:
         run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
 
         def restart(event: object) -> None:
@@ -240,7 +240,7 @@ async def test_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
 
 async def test_postgresql_waits_for_the_disk(postgres_server: PostgresServer) -> None:
     """Whatever the role's default is; and a frozen conductor cannot hold its locks for long."""
-    where = postgres_server.create()
+    where = postgres_server.schema()
     role = "ALTER ROLE CURRENT_USER"
     async with Journal.open(where) as journal:
         await journal.store.write(lambda c: c.exec_driver_sql(f"{role} SET synchronous_commit = off"))

@@ -1,6 +1,7 @@
 """Only the owner of the latest epoch appends, and only while its lease lasts."""
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from changeover.engine.owner import Owner
 from changeover.engine.writer import Writer
 from changeover.errors import FencedError, JournalError, LockedError, RefusedError
 from changeover.model.states import RunState
-from tests.enginekit import Scripted, a_plan, a_step, begin, conduct, eventually
+from tests.enginekit import PATIENCE, Scripted, a_plan, a_step, begin, conduct, eventually
 
 HERE = Owner.current()
 DEAD = msgspec.structs.replace(HERE, started=0)
@@ -125,7 +126,7 @@ async def test_a_conductor_that_is_fenced_breaks_off_what_is_in_flight(journal: 
     run = await begin(journal, a_plan([a_step("x"), a_step("y", needs=("x",))]))
     action = Scripted()
     action.hold["x"] = asyncio.Event()
-    conducting = asyncio.create_task(conduct(journal, run, action, lease_seconds=0.6))
+    conducting = asyncio.create_task(conduct(journal, run, action, lease_seconds=3))
 
     async def performing() -> bool:
         return "x" in action.performed
@@ -146,36 +147,24 @@ async def test_a_conductor_stops_by_itself_when_it_cannot_renew(journal: Journal
     run = await begin(journal, PLAN)
     action = Scripted()
     action.hold["x"] = asyncio.Event()
-    conducting = asyncio.create_task(conduct(journal, run, action, lease_seconds=0.6))
+    conducting = asyncio.create_task(conduct(journal, run, action, lease_seconds=3))
 
     async def performing() -> bool:
         return "x" in action.performed
 
     await eventually(performing, expected=True)
-    release = asyncio.Event()
-    blocked = asyncio.create_task(_block(journal, release))
+    gate = threading.Event()
+    blocked = asyncio.create_task(journal.store.read(lambda _: gate.wait(PATIENCE)))
+
+    async def broken_off() -> list[str]:
+        return action.broken_off
+
+    await eventually(broken_off, expected=["x"])
+    gate.set()
     with pytest.raises(FencedError):
-        await _ended(conducting, release)
+        await conducting
     await blocked
     assert action.effects == {}
-
-
-async def _block(journal: Journal, release: asyncio.Event) -> None:
-    """Keep the journal's thread busy until it is released."""
-    import threading
-
-    gate = threading.Event()
-    busy = asyncio.create_task(journal.store.read(lambda _: gate.wait(30)))
-    await release.wait()
-    gate.set()
-    await busy
-
-
-async def _ended(conducting: "asyncio.Task[object]", release: asyncio.Event) -> None:
-    """Let the journal go on once the conductor has given up, so that it can close."""
-    await asyncio.sleep(0.7)
-    release.set()
-    await conducting
 
 
 def test_a_failing_journal_is_no_fencing() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.engine.graph import Graph, check
@@ -49,6 +49,7 @@ def launchable(plan: Plan, states: Mapping[str, StepState], flying: set[str]) ->
     return free
 
 
+@settings(deadline=None, max_examples=200)
 @given(plan=plans(), data=st.data())
 def test_it_hands_out_exactly_what_may_be_launched(plan: Plan, data: st.DataObject) -> None:
     """Whatever ends, fails, is tried again, skipped, or scheduled anew: never too much and never too little."""
