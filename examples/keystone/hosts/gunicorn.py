@@ -6,7 +6,7 @@ wsgi_app = "keystone.server.wsgi:initialize_public_application()"
 bind = "0.0.0.0:5000"
 # Processes, not threads: the first requests of a process load the access policy, and one that comes while another
 # thread is at it is judged by half of it and answered with 403.
-workers = 4
+workers = 2
 timeout = 120
 # Loaded once and shared by the workers; a release that cannot be loaded ends the service instead of its workers.
 preload_app = True
