@@ -796,6 +796,33 @@ async def test_a_lost_connection_is_opened_again(place: Place) -> None:
     assert second != first
 
 
+@pytest.mark.parametrize("way", ["tunnel", "socket"])
+async def test_other_ways_to_the_server(place: Place, way: str) -> None:
+    """Through the host, to the database's own loopback, and through a unix socket; for us and for the tools."""
+    if way == "tunnel":
+        database = place.open(address="", tunnel=True)
+    elif isinstance(place.server, Postgres):
+        database = place.open(address=str(place.server.server.directory))
+    else:
+        database = place.open(address=f"{place.server.directory}/socket")
+    assert await database.query("SELECT count(*) FROM notes") == [(100,)]
+    await database.snapshot("before")
+    assert (await database.verify_snapshot("before")).verified
+
+
+async def test_a_database_without_an_address_is_refused(place: Place) -> None:
+    """Our own loopback would be a guess, and maybe another database."""
+    with pytest.raises(DatabaseError, match="has no address"):
+        await place.open(address="").facts()
+
+
+async def test_questions_asked_at_once_are_all_answered(place: Place) -> None:
+    """They share the kept connection, one after the other."""
+    database = place.open()
+    answers = await asyncio.gather(*(database.query(f"SELECT {number}") for number in range(20)))
+    assert answers == [[(number,)] for number in range(20)]
+
+
 async def test_a_query_that_fails_is_an_error_and_the_next_one_works(place: Place) -> None:
     """A wrong statement does not cost the connection."""
     database = place.open()

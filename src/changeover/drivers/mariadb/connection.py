@@ -33,25 +33,27 @@ LOST = frozenset({0, 2006, 2013, 1927, 1053, 4031})
 
 
 class Connection:
-    """One session. One statement at a time."""
+    """One session. Statements wait for their turn."""
 
     def __init__(self, raw: "pymysql.Connection[Any]", login: Login) -> None:
         self._raw = raw
         self._login = login
+        self._turn = asyncio.Lock()
         self.id = int(raw.thread_id())  # type: ignore[no-untyped-call]
 
     async def execute(
         self, statement: str, arguments: Sequence[object] | None = None
     ) -> list[tuple[Any, ...]]:
         """The rows of the (first) result."""
-        work = asyncio.ensure_future(asyncio.to_thread(_execute, self._raw, statement, arguments))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.to_thread(_kill, self._login, self.id)
-            await asyncio.wait({work})
-            work.exception()
-            raise
+        async with self._turn:
+            work = asyncio.ensure_future(asyncio.to_thread(_execute, self._raw, statement, arguments))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await asyncio.to_thread(_kill, self._login, self.id)
+                await asyncio.wait({work})
+                work.exception()
+                raise
 
     async def close(self) -> None:
         """End the session."""
@@ -66,6 +68,7 @@ class Connections:
         self._access = access
         self._kept: Connection | None = None
         self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def open(self, database: str | None = "") -> AsyncIterator[Connection]:
@@ -81,11 +84,12 @@ class Connections:
 
     async def kept(self) -> Connection:
         """The connection that is kept open; opened anew when it was lost."""
-        if self._kept is not None and not await _alive(self._kept):
-            await self.close()
-        if self._kept is None:
-            self._kept = await self._stack.enter_async_context(self.open())
-        return self._kept
+        async with self._opening:
+            if self._kept is not None and not await _alive(self._kept):
+                await self.close()
+            if self._kept is None:
+                self._kept = await self._stack.enter_async_context(self.open())
+            return self._kept
 
     async def close(self) -> None:
         """Let go of it."""

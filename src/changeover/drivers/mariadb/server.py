@@ -98,16 +98,19 @@ class Server:
             )
         async with self._connections.open() as connection:
             await connection.execute(f"SET SESSION lock_wait_timeout = {LOCK_WITHIN}")
+            replaced = await programs.read(connection)
+            moves = [
+                *_moves(self._name, old, tables[self._name]),
+                *_moves(scratch, self._name, tables[scratch]),
+            ]
             async with self._ending_others(connection):
-                await programs.drop(connection, await programs.read(connection))
-                await connection.execute(
-                    rename(
-                        [
-                            *_moves(self._name, old, tables[self._name]),
-                            *_moves(scratch, self._name, tables[scratch]),
-                        ]
-                    )
-                )
+                try:
+                    await programs.drop(connection, replaced)
+                    await connection.execute(rename(moves))
+                except pymysql.MySQLError:
+                    await programs.drop(connection, replaced)
+                    await programs.create(connection, replaced)
+                    raise
             await programs.create(connection, restored)
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and what its refusals mean to an operator."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -36,6 +37,7 @@ class Connections:
         self._parameters = parameters
         self._kept: Connection | None = None
         self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def open(self, database: str = "") -> AsyncIterator[Connection]:
@@ -54,11 +56,12 @@ class Connections:
 
     async def kept(self) -> Connection:
         """The connection that is kept open; opened anew when it was lost."""
-        if self._kept is not None and not await _alive(self._kept):
-            await self.close()
-        if self._kept is None:
-            self._kept = await self._stack.enter_async_context(self.open())
-        return self._kept
+        async with self._opening:
+            if self._kept is not None and not await _alive(self._kept):
+                await self.close()
+            if self._kept is None:
+                self._kept = await self._stack.enter_async_context(self.open())
+            return self._kept
 
     async def close(self) -> None:
         """Let go of it."""
