@@ -1,6 +1,8 @@
 """The rolling upgrade of the lab's four nodes: Changeover against Ansible and against a bare asyncssh script.
 
-    .venv/bin/python bench/rolling.py                # about six minutes; needs root, as the lab does
+The script comes in two forms: `bare` trusts exit statuses, `read-back` looks after each change, as Changeover does.
+
+    .venv/bin/python bench/rolling.py                # about seven minutes; needs root, as the lab does
     .venv/bin/python bench/rolling.py --rounds 1     # a quick look
     .venv/bin/python bench/rolling.py --json > rolling.json
 
@@ -160,6 +162,7 @@ def _variants(ansible: Path, only: list[str] | None) -> list[Variant]:
             {"ANSIBLE_CONFIG": str(told / "ansible.cfg")},
         ),
         Variant("bare", [sys.executable, str(HERE / "bare.py")], {}),
+        Variant("read-back", [sys.executable, str(HERE / "bare.py"), "--read-back"], {}),
     ]
     return [variant for variant in variants if not only or variant.name in only]
 
@@ -236,7 +239,10 @@ def _load(url: str, directory: Path) -> Iterator[dict[str, Any]]:
         *options,
     ]
     summary: dict[str, Any] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as probe:
+    with (
+        (directory / "probe.log").open("wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as probe,
+    ):
         try:
             # Sessions have begun and ended: they are spread over their length.
             _wait(lambda: _ended(ledger) >= LOAD["sessions"], "the sessions of the probe", probe)

@@ -1,9 +1,14 @@
-"""The same rolling upgrade as a script of one's own: connections kept open, the same checks, nothing besides."""
+"""The same rolling upgrade as a script of one's own: connections kept open, the same order, nothing besides.
+
+python bare.py                 # trusts the exit status of what it tells a node to do
+python bare.py --read-back     # looks after each change whether it is there, as Changeover does
+"""
 
 import asyncio
 import csv
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,8 +20,10 @@ LAB = Path(os.environ["CHANGEOVER_LAB_DIRECTORY"])
 BALANCER = "10.77.0.11"
 NODES = {f"app{n}": f"10.77.0.{20 + n}" for n in range(1, 5)}
 POLL_SECONDS = 0.05
-REPLACE = (
-    "sudo sh -ec 'systemctl stop lab-app; ln -sfn releases/v2 /opt/app/current; systemctl start lab-app'"
+CHANGES = (
+    ("systemctl stop lab-app", "systemctl is-active lab-app", "inactive"),
+    ("ln -sfn releases/v2 /opt/app/current", "readlink /opt/app/current", "releases/v2"),
+    ("systemctl start lab-app", "systemctl is-active lab-app", "active"),
 )
 
 
@@ -62,6 +69,19 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -
             await asyncio.sleep(POLL_SECONDS)
 
 
+async def replace(ssh: asyncssh.SSHClientConnection, *, read_back: bool) -> None:
+    """Stop, switch, start."""
+    if not read_back:
+        together = "; ".join(change for change, _, _ in CHANGES)
+        await ssh.run(f"sudo sh -ec '{together}'", check=True)
+        return
+    for change, question, expected in CHANGES:
+        await ssh.run(f"sudo {change}", check=True)
+        answer = (await ssh.run(question)).stdout
+        if answer != f"{expected}\n":
+            raise SystemExit(f"{change}: {question} says {answer!r}")
+
+
 async def upgrade(node: str, address: str, ssh: asyncssh.SSHClientConnection, pool: Pool) -> None:
     """One node's turn."""
 
@@ -77,7 +97,7 @@ async def upgrade(node: str, address: str, ssh: asyncssh.SSHClientConnection, po
     await pool.set_state(node, "drain")
     await until(nobody)
     await pool.set_state(node, "maint")
-    await ssh.run(REPLACE, check=True)
+    await replace(ssh, read_back="--read-back" in sys.argv)
     await until(healthy)
     if (await get(address, "/version"))["version"] != "v2":
         raise SystemExit(f"{node} does not run v2")
