@@ -13,14 +13,17 @@ class Context:
     """Where an operation takes place.
 
     `since` is when the step was first started (seconds since the epoch), as the journal has it: the same
-    after a crash, and begun anew when a person retries the step.
+    after a crash, and begun anew when a person retries the step. `timeout` is how many seconds one call of
+    the action may take.
     """
 
     world: World
     plan: Plan
+    run: str
     step: str
     attempt: int
     since: float
+    timeout: float
 
 
 class Action(Protocol):

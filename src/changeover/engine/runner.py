@@ -336,7 +336,13 @@ class Runner:
     def _attempt(self, step: Step) -> Attempt:
         at = self._status.steps[step.id]
         context = Context(
-            world=self._world, plan=self._status.plan, step=step.id, attempt=at.attempt, since=at.since
+            world=self._world,
+            plan=self._status.plan,
+            run=self._run,
+            step=step.id,
+            attempt=at.attempt,
+            since=at.since,
+            timeout=step.timeout,
         )
         return Attempt(
             step, self._actions, context, timeout=self._timeout, check=self._lease.check, fault=self._fault

@@ -87,7 +87,7 @@ PROVES = [_op("database.verify", "main", label="s")]
 
 def _context(site: SimulatedSite) -> Context:
     plan = STRATEGIES["rolling"](a_site(), a_release(), Facts())
-    return Context(site.world, plan, "step", 1, site.clock.now())
+    return Context(site.world, plan, "run", "step", 1, site.clock.now(), 60.0)
 
 
 async def _observe(operation: Operation, context: Context) -> Presence:

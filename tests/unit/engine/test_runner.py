@@ -63,6 +63,14 @@ async def test_a_failed_attempt_is_followed_by_another_after_the_wait(journal: J
     assert action.contexts["x"].since == starts[0]
 
 
+async def test_an_action_is_told_its_run_and_its_time_limit(journal: Journal) -> None:
+    """It can name what it makes after the run, and end its own waiting before it is broken off."""
+    run = await begin(journal, a_plan([a_step("x", timeout=7.5)]))
+    action = Scripted()
+    await conduct(journal, run, action)
+    assert (action.contexts["x"].run, action.contexts["x"].timeout) == (run, 7.5)
+
+
 async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journal: Journal) -> None:
     """Nothing that needs it is launched; what went wrong and what to do is in the journal."""
     run = await begin(journal, a_plan([a_step("x", attempts=2)], [a_step("y")]))
