@@ -37,8 +37,8 @@ EXAMPLES: Mapping[str, str] = {
     "start": "{systemd: app.service}",
     "stop": "{systemd: app.service}",
     "running": "{systemd: app.service}",
-    "health": '{http: "http://{host}:8000/health"}',
-    "version": '{http: "http://{host}:8000/version", json: version}',
+    "health": '{http: "http://{address}:8000/health"}',
+    "version": '{http: "http://{address}:8000/version", json: version}',
 }
 """How a capability is typically bound, for messages; a shell line is the rule."""
 

@@ -209,6 +209,17 @@ def test_services_have_the_drivers_options(files: Written) -> None:
     assert database.tunnel
 
 
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [("", "10.77.0.12"), (", address: 10.77.0.99", "10.77.0.99"), (", tunnel: true", "")],
+    ids=["the host's", "its own", "the host's loopback, which the driver knows"],
+)
+def test_where_a_database_listens(files: Written, more: str, address: str) -> None:
+    """Where its host is, unless the operator says otherwise."""
+    files.change("password: {env: DB_PASSWORD}", f"password: {{env: DB_PASSWORD}}{more}")
+    assert load(files.path).site.database("main").address == address
+
+
 def test_capability_of_ones_own(files: Written) -> None:
     """A name that is not near a known one is the operator's own capability."""
     files.change("  sessions: {http", "  warm_up: {shell: warm}\n  sessions: {http")

@@ -8,10 +8,13 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from changeover.model.site import Http
 from changeover.spec import load, publishing, reference, schema, starter
 from tests.unit.spec.conftest import SITE, Written
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text().partition("```yaml\n")[2].partition("```")[0]
 
 
 @pytest.mark.parametrize("text", [reference(), starter()], ids=["reference", "starter"])
@@ -19,6 +22,19 @@ def test_shipped_file_loads(files: Written, text: str) -> None:
     """What `changeover init` writes is right as it stands."""
     files.write("site.yaml", text)
     assert load(files.path, environ={}).site.application.nodes
+
+
+@pytest.mark.parametrize("text", [README, starter()], ids=["README", "starter"])
+def test_examples_can_be_planned(files: Written, text: str) -> None:
+    """A site that begins with one of them is asked at its addresses: a host's name is only ours."""
+    files.write("site.yaml", text)
+    site = load(files.path, environ={}).site
+    assert [database.address for database in site.databases] == ["10.0.0.12"]
+    asked = [site.application.capabilities[name] for name in ("health", "version")]
+    assert [binding.url for binding in asked if isinstance(binding, Http)] == [
+        "http://{address}:{port}/health",
+        "http://{address}:{port}/version",
+    ]
 
 
 @pytest.mark.parametrize("text", [reference(), starter(), SITE], ids=["reference", "starter", "site"])

@@ -71,7 +71,7 @@ def _database(
         database=str(section.name),
         user=str(section.user),
         host=fleet.host(section.host, problems),
-        address=str(section.address or ""),
+        address=_address(section, fleet),
         port=section.port or 0,
         password=secret(section.password, paths),
         admin_database=str(section.admin_database or ""),
@@ -79,6 +79,14 @@ def _database(
         tunnel=section.tunnel,
         options=_options(section.options),
     )
+
+
+def _address(section: written.Database, fleet: Fleet) -> str:
+    """Where it listens: as written, else at the host's address, through a tunnel at the host's loopback."""
+    host = fleet.hosts.get(section.host)
+    if section.address is None and not section.tunnel and host is not None:
+        return str(host.address)
+    return str(section.address or "")
 
 
 def _options(section: written.MariadbOptions | None) -> dict[str, Json]:
