@@ -296,18 +296,23 @@ class Runner:
         at = self._status.steps[step.id]
         if not self._launching or at.state is not S.PENDING:
             return
-        begun_before = at.attempt > 0
+        begun_before, asked_for = at.attempt > 0, not at.since
         await self._recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
         self._fault("started")
         attempt = self._attempt(step)
         outcome = await attempt.look() if begun_before else None
-        if outcome is None or outcome.came is not Came.DONE:
-            outcome = await attempt.make()
+        if outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
+            # What may be half there is performed again only when a person says so.
+            after = _changed(step, S.FAILED, outcome)
+        else:
+            if outcome is None or outcome.came is not Came.DONE:
+                outcome = await attempt.make()
+            after = self._after(step, outcome)
         self._fault("finishing")
-        await self._recorder.record(self._after(step, outcome))
+        await self._recorder.record(after)
         self._fault("finished")
         await self._ask_guard(step)
-        if outcome.came is Came.UNSEEN:
+        if after.state is S.IN_DOUBT:
             await self._world.clock.sleep(step.retry_wait)
             await self._resolve(step)
 

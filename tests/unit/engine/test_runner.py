@@ -71,6 +71,26 @@ async def test_an_action_is_told_its_run_and_its_time_limit(journal: Journal) ->
     assert (action.contexts["x"].run, action.contexts["x"].timeout) == (run, 7.5)
 
 
+@pytest.mark.parametrize("trouble", ["half", "blind"])
+async def test_what_may_be_half_there_is_not_performed_again_by_itself(
+    journal: Journal, trouble: str
+) -> None:
+    """Whatever the attempts left: a person looks at it first; once they ask for it, it is."""
+    run = await begin(journal, a_plan([a_step("x", attempts=3, retry_wait=5)]))
+    action = Scripted(x="half ok" if trouble == "half" else "fail ok")
+    if trouble == "blind":
+        action.blind.add("x")
+    status = await conduct(journal, run, action)
+    assert (status.state, status.steps["x"].state) == (R.STOPPED, S.FAILED)
+    assert status.steps["x"].evidence == {"half": "x is half", "blind": "x cannot be reached"}[trouble]
+    assert action.performed == ["x"]
+    if trouble == "blind":
+        action.blind.add("x")
+    await tell(journal, run, Verb.RETRY, "x")
+    assert (await conduct(journal, run, action)).state is R.DONE
+    assert action.performed == ["x", "x"]
+
+
 async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journal: Journal) -> None:
     """Nothing that needs it is launched; what went wrong and what to do is in the journal."""
     run = await begin(journal, a_plan([a_step("x", attempts=2)], [a_step("y")]))
