@@ -95,7 +95,7 @@ class Attached:
                 run,
                 world,
                 ACTIONS,
-                guard=Guard(plan, world),
+                guard=Guard(plan, world, run),
                 on_stop=on_stop,
                 redact=self._secrets.redact,
                 observer=observer,

@@ -19,6 +19,7 @@ class ObservedSite(Value, frozen=True):
     verified: frozenset[str] = frozenset()
 
 
+STOPS_SERVING = frozenset({"node.stop", "node.switch"})
 LEAVES_ROTATION = frozenset({"traffic.drain", "traffic.remove"})
 NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command"})
 
@@ -39,9 +40,22 @@ def capacity_floor(site: ObservedSite, operation: Operation, keep_serving: int) 
     return Verdict(subject, Outcome.GOOD, f"at least {keep_serving} stay in rotation")
 
 
-def verified_backup(site: ObservedSite, operation: Operation) -> Verdict:
-    """No migration without a snapshot that was verified by restoring it."""
-    label = operation.params.get("backup", "")
+def nobody_served(site: ObservedSite, operation: Operation) -> Verdict:
+    """What a balancer still sends sessions to is not stopped, whatever was skipped or forgotten before."""
+    subject = "nothing serving is stopped"
+    serving = [name for name, server in operation.params["servers"].items() if server in site.rotation[name]]
+    if serving:
+        return Verdict(
+            subject,
+            Outcome.BAD,
+            f"{operation.target} is in rotation at {', '.join(serving)}",
+            "drain it and take it out first: retry the steps before this one, or do it at the balancer",
+        )
+    return Verdict(subject, Outcome.GOOD, f"{operation.target} is out of rotation")
+
+
+def verified_backup(site: ObservedSite, label: str) -> Verdict:
+    """No migration without a snapshot of this very run that was verified by restoring it."""
     if label and label not in site.verified:
         return Verdict(
             "verified backup",

@@ -277,8 +277,11 @@ class Application(Protocol):
         """Whether that capability has a binding."""
         ...
 
-    async def do(self, capability: str, node: str, **values: str) -> str:
-        """Perform it and return the evidence; `ApplicationError` if the binding did not succeed."""
+    async def do(self, capability: str, node: str, *, timeout: float = ..., **values: str) -> str:
+        """Perform it and return the evidence; `ApplicationError` if the binding did not succeed.
+
+        What is still at work after `timeout` is ended where it runs, not only waited for no longer.
+        """
         ...
 
     async def ask(self, capability: str, node: str, **values: str) -> Answer:

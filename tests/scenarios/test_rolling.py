@@ -263,10 +263,23 @@ async def test_a_full_disk_under_the_journal_loses_nothing(fresh_lab: LabUnderTe
 
 
 async def test_a_lost_admin_state_is_noticed(fresh_lab: LabUnderTest, journal: Path) -> None:
-    """Given somebody puts the node back while it drains, then it is drained again before it is stopped."""
-    operator = Operator(fresh_lab, journal)
-    operator.when("app1/out", RUNNING, lambda: _haproxy(fresh_lab, "set server app/app1 state ready"))
-    assert upgraded(await operator.run())
+    """Given the balancer forgets the drain while sessions go on, then the node is drained again before it is stopped."""
+    operator = Operator(fresh_lab, journal, limits={"drain": 30.0})
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+        async with visitor.post(f"{fresh_lab.url}/login") as answer:
+            node = (await answer.json())["node"]
+        keeping = asyncio.create_task(_keep(visitor, f"{fresh_lab.url}/session"))
+        running = asyncio.create_task(operator.run())
+        while operator.started(f"{node}/out") == 0:
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_haproxy, fresh_lab, f"set server app/{node} state ready")
+        while (await operator.pool())[node].admin not in OUT:
+            await asyncio.sleep(0.05)
+        assert not keeping.done()
+        keeping.cancel()
+        async with visitor.post(f"{fresh_lab.url}/logout") as answer:
+            assert answer.status == 200
+        assert upgraded(await running)
 
 
 async def test_within_the_failure_budget_a_node_is_set_aside(fresh_lab: LabUnderTest, journal: Path) -> None:
@@ -280,12 +293,21 @@ async def test_within_the_failure_budget_a_node_is_set_aside(fresh_lab: LabUnder
     )
     operator.when("app2/stop", DONE, lambda: fresh_lab.set_fault("app2", "fail-health-after", "0"))
     status = await operator.run()
+    assert upgraded(status)
     assert await operator.in_rotation() == {"app1", "app3", "app4"}
     assert status.steps["app2/enter"].set_aside
+    assert (await operator.finalize()).state is RunState.WAITING
+    refused = await operator.conductor.send(Verb.APPROVE, actor="test", step="finalize/approve")
+    assert "app2/health" in refused.answer or refused.outcome == ""
+    fresh_lab.set_fault("app2", "fail-health-after", None)
+    assert upgraded(await operator.retry("app2/health"))
+    assert await operator.in_rotation() == set(fresh_lab.nodes)
 
 
-async def test_abort_leaves_the_site_where_it_is(fresh_lab: LabUnderTest, journal: Path) -> None:
-    """Given a stopped run, when it is aborted, then nothing moves, and the site is free for another run."""
+async def test_abort_leaves_the_site_where_it_is_and_another_run_finishes_it(
+    fresh_lab: LabUnderTest, journal: Path
+) -> None:
+    """Given a stopped run, when it is aborted, then nothing moves; tomorrow's run goes on from there to the end."""
     operator = Operator(fresh_lab, journal)
     operator.when("app2/stop", DONE, lambda: fresh_lab.set_fault("app2", "wrong-version", "v1"))
     status = await operator.run()
@@ -294,6 +316,9 @@ async def test_abort_leaves_the_site_where_it_is(fresh_lab: LabUnderTest, journa
     await operator.conductor.send(Verb.ABORT, actor="test", reason="tomorrow")
     assert (await operator.resume()).state is RunState.ABORTED
     assert await operator.in_rotation() == before
+    fresh_lab.set_fault("app2", "wrong-version", None)
+    assert upgraded(await operator.run())
+    assert await operator.in_rotation() == set(fresh_lab.nodes)
 
 
 @pytest.fixture

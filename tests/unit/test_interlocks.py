@@ -2,7 +2,7 @@
 
 import pytest
 
-from changeover.interlocks import ObservedSite, capacity_floor, verified_backup
+from changeover.interlocks import ObservedSite, capacity_floor, nobody_served, verified_backup
 from changeover.model.plan import Operation
 
 DRAIN = Operation("traffic.drain", "app1", {"servers": {"public": "app1"}})
@@ -34,9 +34,15 @@ def test_the_floor_holds_in_every_pool() -> None:
     assert verdict.evidence == "internal would be left with 0 of 1 servers in rotation, the floor is 1"
 
 
+@pytest.mark.parametrize(("rotation", "good"), [({"app1", "app2"}, False), ({"app2"}, True), (set(), True)])
+def test_nothing_serving_is_stopped(rotation: set[str], good: bool) -> None:
+    """Whatever was skipped before: a node that the balancer still sends sessions to is left running."""
+    stop = Operation("node.stop", "app1", {"servers": {"public": "app1"}})
+    assert nobody_served(ObservedSite(rotation={"public": frozenset(rotation)}), stop).good is good
+
+
 def test_a_migration_needs_its_verified_backup() -> None:
-    """A snapshot that was taken but never restored does not count; a step that asks for none is free."""
-    migrate = Operation("database.migrate", "main", {"backup": "before-v2"})
-    assert not verified_backup(ObservedSite(), migrate).good
-    assert verified_backup(ObservedSite(verified=frozenset({"before-v2"})), migrate).good
-    assert verified_backup(ObservedSite(), Operation("database.migrate", "main")).good
+    """A snapshot that was taken but never restored does not count, nor does another run's."""
+    assert not verified_backup(ObservedSite(), "before-v2.run").good
+    assert not verified_backup(ObservedSite(verified=frozenset({"before-v2.older"})), "before-v2.run").good
+    assert verified_backup(ObservedSite(verified=frozenset({"before-v2.run"})), "before-v2.run").good

@@ -17,6 +17,7 @@ _KINDS: tuple[Action, ...] = (
     looking.DatabaseCheck(),
     looking.HostCheck(),
     looking.NodeCheck(),
+    looking.NodeVerify(),
     looking.PoolCheck(),
     node.Health(),
     node.Hold(),

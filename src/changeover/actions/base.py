@@ -40,6 +40,9 @@ class Action(Protocol):
         """Whether the effect is there; changes nothing. A `PortError` means that it cannot be seen now."""
         ...
 
-    async def perform(self, operation: Operation, context: Context) -> str:
-        """Bring the effect about and return the evidence; a `ChangeoverError` if it could not be."""
+    async def perform(self, operation: Operation, context: Context) -> str | Observation:
+        """Bring the effect about and return the evidence; a `ChangeoverError` if it could not be.
+
+        One that ends by observing the effect returns that observation, and is not asked again.
+        """
         ...

@@ -5,7 +5,7 @@ from typing import ClassVar
 import msgspec
 
 from changeover.actions.base import Context
-from changeover.model.plan import Operation
+from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.values import Observation, absent, done, unknown
 from changeover.ports import Database, Snapshot
@@ -15,6 +15,11 @@ MEBIBYTE = 1024 * 1024
 
 def _database(operation: Operation, context: Context) -> Database:
     return context.world.databases[operation.target]
+
+
+def _label(operation: Operation, context: Context) -> str:
+    """The snapshot's own name: no other run's snapshot is ever taken for this one's."""
+    return snapshot_label(operation.params["label"], context.run)
 
 
 def _describe(snapshot: Snapshot) -> str:
@@ -32,12 +37,12 @@ class TakeSnapshot:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when a finished snapshot of that label is there."""
-        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
         return done(_describe(snapshot)) if snapshot else absent("no finished snapshot of that label")
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Take it, or find it taken."""
-        return _describe(await _database(operation, context).snapshot(operation.params["label"]))
+        return _describe(await _database(operation, context).snapshot(_label(operation, context)))
 
 
 class VerifySnapshot:
@@ -47,14 +52,14 @@ class VerifySnapshot:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when the snapshot is marked as verified."""
-        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
         if snapshot is None:
             return absent("no finished snapshot of that label")
         return (done if snapshot.verified else absent)(_describe(snapshot))
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Restore, compare every table, and mark it."""
-        return _describe(await _database(operation, context).verify_snapshot(operation.params["label"]))
+        return _describe(await _database(operation, context).verify_snapshot(_label(operation, context)))
 
 
 class DropSnapshot:
@@ -64,12 +69,12 @@ class DropSnapshot:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when there is none of that label."""
-        snapshot = await _database(operation, context).find_snapshot(operation.params["label"])
+        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
         return absent(_describe(snapshot)) if snapshot else done("no snapshot of that label")
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Remove it."""
-        await _database(operation, context).drop_snapshot(operation.params["label"])
+        await _database(operation, context).drop_snapshot(_label(operation, context))
         return "removed"
 
 
@@ -144,7 +149,9 @@ class CommandMigrate:
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run it on its node."""
         params = operation.params
-        return await context.world.application.do(params["run"], params["node"], **self._values(operation))
+        return await context.world.application.do(
+            params["run"], params["node"], timeout=context.timeout, **self._values(operation)
+        )
 
     @staticmethod
     def _values(operation: Operation) -> dict[str, str]:

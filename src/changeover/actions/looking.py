@@ -22,12 +22,12 @@ class _Look:
             return absent("; ".join(bad))
         return done("; ".join(verdict.evidence for verdict in verdicts))
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Look once, and fail with everything that is wrong."""
         observation = await self.observe(operation, context)
         if not observation.done:
             raise StepError(observation.evidence, hint="mend it and retry the step")
-        return observation.evidence
+        return observation
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         raise NotImplementedError
@@ -45,6 +45,19 @@ class NodeCheck(_Look):
             nodes.health(application, operation.target),
             nodes.version(application, operation.target, operation.params["version"]),
         )
+
+
+class NodeVerify(NodeCheck):
+    """The node is well, runs the version it should, and is in rotation. The target is the node."""
+
+    kind: ClassVar[str] = "node.verify"
+
+    def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
+        """Ask the node, and every balancer that it is a server of."""
+        balancers = context.world.balancers
+        servers = operation.params["servers"].items()
+        pools = (traffic.pool_verdict(balancers[name], [server]) for name, server in servers)
+        return (*super().look(operation, context), *pools)
 
 
 class PoolCheck(_Look):

@@ -5,13 +5,18 @@ from typing import ClassVar
 from changeover.actions.base import Context
 from changeover.actions.waiting import until
 from changeover.checks import nodes
-from changeover.errors import PortError, StepError
+from changeover.errors import StepError
 from changeover.model.plan import Operation
 from changeover.model.values import Observation, absent, done, unknown
 from changeover.ports import Answer
 
 RUNNING_SECONDS = 1.0
 """How often a node that is not well yet is asked whether it still runs: that takes a process on its host."""
+
+
+async def _do(capability: str, operation: Operation, context: Context, **values: str) -> str:
+    application = context.world.application
+    return await application.do(capability, operation.target, timeout=context.timeout, **values)
 
 
 async def _ask(capability: str, operation: Operation, context: Context, **values: str) -> Answer:
@@ -49,9 +54,11 @@ class Uninstall:
         """Run `remove`, unless the node is switched to that very release."""
         release = operation.params["release"]
         current = await _ask("release", operation, context)
+        if not current.ok:
+            raise StepError(f"{operation.target} does not say what it is switched to: {current.evidence}")
         if current.value == release:
             raise StepError(f"{operation.target} is switched to {release}: it would lose what it runs")
-        return await context.world.application.do("remove", operation.target, release=release)
+        return await _do("remove", operation, context, release=release)
 
 
 class Stop:
@@ -64,13 +71,13 @@ class Stop:
         answer = await _ask("running", operation, context)
         return (absent if answer.ok else done)(answer.evidence)
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `stop`, then wait until it is seen not running."""
-        await context.world.application.do("stop", operation.target)
+        await _do("stop", operation, context)
 
-        async def look() -> str | None:
+        async def look() -> Observation | None:
             answer = await _ask("running", operation, context)
-            return None if answer.ok else answer.evidence
+            return None if answer.ok else done(answer.evidence)
 
         return await until(look, context.world.clock)
 
@@ -85,16 +92,16 @@ class Start:
         answer = await _ask("running", operation, context)
         return (done if answer.ok else absent)(answer.evidence)
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `start`; a node that is not running right afterwards has failed to start."""
-        await context.world.application.do("start", operation.target)
+        await _do("start", operation, context)
         answer = await _ask("running", operation, context)
         if not answer.ok:
             raise StepError(
                 f"{operation.target} did not start: {answer.evidence}",
                 hint="read its log, mend it, and retry",
             )
-        return answer.evidence
+        return done(answer.evidence)
 
 
 class Switch:
@@ -115,9 +122,7 @@ class Switch:
         """Run `switch`, on a node that does not run: one that a reboot has started meanwhile is stopped first."""
         if (await _ask("running", operation, context)).ok:
             await Stop().perform(operation, context)
-        return await context.world.application.do(
-            "switch", operation.target, release=operation.params["release"]
-        )
+        return await _do("switch", operation, context, release=operation.params["release"])
 
 
 class Health:
@@ -130,16 +135,16 @@ class Health:
         verdict = await nodes.health(context.world.application, operation.target)
         return (done if verdict.good else absent)(verdict.evidence)
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Ask until it is good, and every second whether it still runs; changes nothing."""
         clock = context.world.clock
         asked = clock.now()
 
-        async def look() -> str | None:
+        async def look() -> Observation | None:
             nonlocal asked
             verdict = await nodes.health(context.world.application, operation.target)
             if verdict.good:
-                return verdict.evidence
+                return done(verdict.evidence)
             if clock.now() - asked >= RUNNING_SECONDS:
                 asked = clock.now()
                 running = await _ask("running", operation, context)
@@ -165,7 +170,7 @@ class Version:
         )
         return (done if verdict.good else absent)(verdict.evidence)
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Ask once; another version is a failure, not a reason to wait."""
         verdict = await nodes.version(
             context.world.application, operation.target, operation.params["version"]
@@ -175,42 +180,29 @@ class Version:
                 f"{operation.target}: {verdict.evidence}",
                 hint="see what `switch` and `start` really did there",
             )
-        return verdict.evidence
+        return done(verdict.evidence)
 
 
 class Hold:
-    """Keep watching nodes for `seconds`: the gate after a canary. The target is the gate's name."""
+    """Keep watching a node for `seconds`: the gate after a canary. Time that nobody watched does not count."""
 
     kind: ClassVar[str] = "node.hold"
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
-        """Done when the time has passed and every node is well."""
-        left = context.since + float(operation.params["seconds"]) - context.world.clock.now()
-        bad = await self._bad(operation, context)
-        if bad:
-            return absent(bad)
-        return (
-            absent(f"{left:.0f} s left") if left > 0 else done(f"well for {operation.params['seconds']:g} s")
-        )
+        """Never done by looking: whether it was well all the while only watching tells."""
+        verdict = await nodes.health(context.world.application, operation.target)
+        return absent(f"not watched to the end; now: {verdict.evidence}")
 
-    async def perform(self, operation: Operation, context: Context) -> str:
-        """Look every second; the first node that is not well ends it."""
-
-        async def look() -> str | None:
-            bad = await self._bad(operation, context)
-            if bad:
-                raise StepError(f"while holding: {bad}")
-            left = context.since + float(operation.params["seconds"]) - context.world.clock.now()
-            return None if left > 0 else f"well for {operation.params['seconds']:g} s"
-
-        return await until(look, context.world.clock, shortest=1.0)
-
-    async def _bad(self, operation: Operation, context: Context) -> str:
-        for node in operation.params["nodes"]:
-            try:
-                verdict = await nodes.health(context.world.application, node)
-            except PortError as error:
-                return f"{node}: {error.message}"
+    async def perform(self, operation: Operation, context: Context) -> Observation:
+        """Look every second, from now on; the first look that is not good ends it."""
+        clock = context.world.clock
+        seconds = float(operation.params["seconds"])
+        until_then = clock.now() + seconds
+        while True:
+            verdict = await nodes.health(context.world.application, operation.target)
             if not verdict.good:
-                return f"{node}: {verdict.evidence}"
-        return ""
+                raise StepError(f"{operation.target} while it was watched: {verdict.evidence}")
+            left = until_then - clock.now()
+            if left <= 0:
+                return done(f"well for {seconds:g} s")
+            await clock.sleep(min(left, 1.0))

@@ -41,12 +41,12 @@ class Drain:
         states = await _states(operation, context)
         return (done if all(s.admin in OUT for s in states.values()) else absent)(_describe(states))
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Tell every balancer; each reports it back."""
         for name, state in (await _states(operation, context)).items():
             if state.admin is AdminState.READY:
                 await context.world.balancers[name].set_state(state.name, AdminState.DRAIN)
-        return _describe(await _states(operation, context))
+        return await self.observe(operation, context)
 
 
 class Remove:
@@ -54,7 +54,8 @@ class Remove:
 
     Nobody: every balancer counts no session and none queued, and either the application counts no session
     on the node (capability `sessions`) or the balancers have sent it nothing for `quiet` seconds. A session
-    that comes back between that moment and the way out sends the node back to draining. `escalation` is
+    that comes back between that moment and the way out sends the node back to draining; a balancer that has
+    forgotten the drain, by a reload, is told again. `escalation` is
     what happens after `deadline` seconds: `stop` fails the step, `wait` goes on waiting, `cut` ends them.
     """
 
@@ -66,9 +67,8 @@ class Remove:
         out = all(s.admin is AdminState.MAINT and not s.sessions and not s.queued for s in states.values())
         return (done if out else absent)(_describe(states))
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> str | Observation:
         """Drain where that is still to be done, wait for nobody, then leave every pool."""
-        await Drain().perform(operation, context)
         deadline = context.since + float(operation.params.get("deadline", 300))
         while True:
             busy = await until(
@@ -86,10 +86,11 @@ class Remove:
                 return f"cut after the deadline, as declared: {busy}"
             returned = await self._busy(operation, context, quiet=0)
             if not returned:
-                return _describe(await _states(operation, context))
+                return await self.observe(operation, context)
             await _set(operation, context, AdminState.DRAIN)
 
     async def _nobody_or_late(self, operation: Operation, context: Context, deadline: float) -> str | None:
+        await Drain().perform(operation, context)
         busy = await self._busy(operation, context, quiet=float(operation.params.get("quiet", 1)))
         late = context.world.clock.now() >= deadline and operation.params.get("escalation") != "wait"
         return busy if late or not busy else None
@@ -116,12 +117,12 @@ class Enter:
         states = await _states(operation, context)
         return (done if all(state.in_rotation for state in states.values()) else absent)(_describe(states))
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> Observation:
         """Tell every balancer, then wait until each one's own health check has it up."""
         await _set(operation, context, AdminState.READY)
 
-        async def look() -> str | None:
+        async def look() -> Observation | None:
             states = await _states(operation, context)
-            return _describe(states) if all(state.in_rotation for state in states.values()) else None
+            return done(_describe(states)) if all(state.in_rotation for state in states.values()) else None
 
         return await until(look, context.world.clock)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 
 from changeover.checks import databases, machines, nodes, traffic
-from changeover.errors import PortError
 from changeover.model.plan import Facts
 from changeover.model.release import Release
 from changeover.model.site import Site
@@ -41,19 +40,19 @@ async def check(site: Site, release: Release, world: World) -> list[Verdict]:
 
 
 async def facts(site: Site, world: World) -> Facts:
-    """What a plan is made from, as the live site shows it now; a `PortError` where it cannot be seen."""
+    """What a plan is made from, as the live site shows it now; a `PortError` where it cannot be seen.
+
+    The version of a node that does not run is empty.
+    """
     names = [node.name for node in site.application.nodes]
     answers = await asyncio.gather(*(world.application.ask("version", name) for name in names))
-    for name, answer in zip(names, answers, strict=True):
-        if not answer.ok:
-            raise PortError(
-                f"{name} does not say its version: {answer.evidence}", hint="see `changeover check`"
-            )
     pools = await asyncio.gather(*(world.balancers[b.name].servers() for b in site.balancers))
     ledgers = await asyncio.gather(*(world.databases[d.name].ledger() for d in site.databases))
     servers = await asyncio.gather(*(world.databases[d.name].facts() for d in site.databases))
     return Facts(
-        versions={name: answer.value for name, answer in zip(names, answers, strict=True)},
+        versions={
+            name: answer.value if answer.ok else "" for name, answer in zip(names, answers, strict=True)
+        },
         pools={
             balancer.name: {
                 server: str(pool[server].admin) if server in pool else "absent"

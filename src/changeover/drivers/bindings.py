@@ -22,8 +22,11 @@ from changeover.model.values import Secret
 from changeover.ports import Answer, Command, Database, Host, Result
 
 ASK_SECONDS = 30.0
-DO_SECONDS = 86400.0
-"""A change is limited by its step's timeout; this only keeps a command from living for ever."""
+DO_SECONDS = 3600.0
+"""How long a change may take when nobody says how long."""
+
+NO = (1, 3)
+"""Exit statuses that say no: 1 by custom, 3 by the Linux Standard Base for a service that does not run."""
 
 EVIDENCE = 500
 """How many characters evidence has at most. The end is kept: that is where programs say what went wrong."""
@@ -90,13 +93,13 @@ class Bindings:
         """Whether that capability has a binding."""
         return capability in self._site.application.capabilities
 
-    async def do(self, capability: str, node: str, **values: str) -> str:
+    async def do(self, capability: str, node: str, *, timeout: float = DO_SECONDS, **values: str) -> str:
         """Perform it and return the evidence; `ApplicationError` if the binding did not succeed."""
         binding = self._binding(capability)
         async with self._use(capability, node, values) as use:
             match binding:
                 case Shell():
-                    answer = _succeeded(binding, await self._run(binding, use, DO_SECONDS))
+                    answer = _succeeded(binding, await self._run(binding, use, timeout))
                 case Http():
                     answer = self._http_answer(binding, await self._request(binding, use))
                 case Sql():
@@ -105,7 +108,7 @@ class Bindings:
                 case File():
                     answer = await self._put(binding, use)
                 case Unit():
-                    answer = await self._tell(binding, use)
+                    answer = await self._tell(binding, use, timeout)
             if not answer.ok:
                 raise ApplicationError(answer.evidence, hint="see the node's log, mend it, and retry")
         return self._shown(answer.evidence)
@@ -253,7 +256,7 @@ class Bindings:
             return Answer(False, "", f"{path} has nothing like {binding.match}: {text}")
         return Answer(True, value, f"{path}: {value}")
 
-    async def _tell(self, binding: Unit, use: Use) -> Answer:
+    async def _tell(self, binding: Unit, use: Use, timeout: float) -> Answer:
         if use.capability not in systemd.VERBS:
             raise ApplicationError(
                 f"a systemd unit cannot {use.capability}",
@@ -261,9 +264,7 @@ class Bindings:
             )
         unit = fill(binding.unit, use.values)
         line = systemd.tell(use.capability, unit)
-        result = await self._hosts[use.node.host].run(
-            Command(line, become=binding.become, timeout=DO_SECONDS)
-        )
+        result = await self._hosts[use.node.host].run(Command(line, become=binding.become, timeout=timeout))
         if result.status != 0:
             return Answer(False, "", f"{unit}: {answers.said(result)}")
         return Answer(True, "", f"{unit}: {systemd.UnitState.parse(result.stdout)}")
@@ -292,12 +293,20 @@ def _succeeded(binding: Shell, result: Result) -> Answer:
 
 
 def _shell_answer(binding: Shell, result: Result) -> Answer:
-    """With `answers`, a status listed there is the answer, and any other is none."""
+    """With `answers`, a status listed there is the answer, and any other is none.
+
+    Without, a status in `expect` says yes and 1 says no, as test(1) and grep(1) do; any other, a command that is
+    not found or was killed among them, has said neither.
+    """
     if binding.answers:
         value = binding.answers.get(str(result.status))
         if value is None:
             raise ApplicationError(f"no answer: {answers.said(result)}")
         return Answer(value != "no", value, f"{value}, by {answers.said(result)}")
+    if result.status not in (*binding.expect, *NO):
+        raise ApplicationError(
+            f"no answer: {answers.said(result)}", hint="1 says no; list others under `answers`"
+        )
     value = answers.matched(binding.match, result.stdout)
     if value is None:
         return Answer(False, "", f"{answers.said(result)}, nothing like {binding.match}")

@@ -10,7 +10,7 @@ from typing import TypeVar
 from changeover.actions.base import Action, Context
 from changeover.errors import ChangeoverError, StepError, StepTimeoutError
 from changeover.model.plan import Step
-from changeover.model.values import Presence
+from changeover.model.values import Observation, Presence
 
 T = TypeVar("T")
 
@@ -67,14 +67,17 @@ class Attempt:
         self.check()
         self.fault("performing")
         try:
-            said = await self._limited(self._action.perform(self.step.do, self.context))
+            ended = await self._limited(self._action.perform(self.step.do, self.context))
         except StepTimeoutError as error:
             seen = await self.look()
             return seen if seen.came is Came.DONE else _raised(Came.UNKNOWN, error, seen.evidence)
         except Exception as error:  # noqa: BLE001 - as above
             return _raised(Came.UNKNOWN, error)
         self.fault("performed")
-        seen = await self.look()
+        if isinstance(ended, Observation):
+            said, seen = "", Outcome(_CAME[ended.presence], ended.evidence)
+        else:
+            said, seen = ended, await self.look()
         if seen.came is Came.DONE:
             return Outcome(Came.DONE, "; ".join(dict.fromkeys(filter(None, (said, seen.evidence)))))
         if seen.came is Came.UNSEEN:

@@ -4,7 +4,7 @@ import asyncio
 
 from changeover import interlocks
 from changeover.interlocks import ObservedSite
-from changeover.model.plan import Plan, Step
+from changeover.model.plan import Plan, Step, snapshot_label
 from changeover.model.values import Verdict
 from changeover.ports import World
 
@@ -12,7 +12,8 @@ from changeover.ports import World
 class Guard:
     """Answers for one step with the first interlock that does not hold, or None."""
 
-    def __init__(self, plan: Plan, world: World) -> None:
+    def __init__(self, plan: Plan, world: World, run: str) -> None:
+        self._run = run
         self._floor = plan.release.keep_serving
         self._world = world
         self._ours = {
@@ -27,9 +28,13 @@ class Guard:
         if operation.action in interlocks.LEAVES_ROTATION:
             site = await self._rotation(list(operation.params["servers"]))
             verdicts.append(interlocks.capacity_floor(site, operation, self._floor))
+        if operation.action in interlocks.STOPS_SERVING and operation.params.get("servers"):
+            site = await self._rotation(list(operation.params["servers"]))
+            verdicts.append(interlocks.nobody_served(site, operation))
         if operation.action in interlocks.NEEDS_BACKUP and operation.params.get("backup"):
-            site = await self._snapshots(operation.target, operation.params["backup"])
-            verdicts.append(interlocks.verified_backup(site, operation))
+            label = snapshot_label(operation.params["backup"], self._run)
+            site = await self._snapshots(operation.target, label)
+            verdicts.append(interlocks.verified_backup(site, label))
         return next((verdict for verdict in verdicts if not verdict.good), None)
 
     async def _rotation(self, balancers: list[str]) -> ObservedSite:

@@ -13,6 +13,11 @@ FORMAT = 1
 """Of the plan's JSON. A plan of another format is refused, not guessed at."""
 
 
+def snapshot_label(label: str, run: str) -> str:
+    """The name under which a run keeps the snapshot that its plan calls `label`."""
+    return f"{label}.{run}"
+
+
 class Operation(Value, frozen=True):
     """What is done: the kind of action, the name of what it is done to, and its parameters."""
 

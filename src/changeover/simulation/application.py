@@ -49,7 +49,7 @@ class SimulatedApplication:
         node.session_ends = [end for end in node.session_ends if end > now]
         return len(node.session_ends)
 
-    async def do(self, capability: str, node: str, **values: str) -> str:
+    async def do(self, capability: str, node: str, *, timeout: float = 0.0, **values: str) -> str:
         """Change the node as the capability says."""
         it = self.nodes[node]
         if capability in it.broken:

@@ -38,10 +38,10 @@ def check_host(host: str, release: Release) -> Step:
     )
 
 
-def check_node(node: Node, version: str, step_id: str = "check") -> Step:
+def check_node(node: Node, version: str) -> Step:
     """See that the node is well and of that version."""
     return Step(
-        id=f"{node.name}/{step_id}",
+        id=f"{node.name}/check",
         do=Operation("node.check", node.name, {"version": version}),
         summary=f"see that {node.name} is well and runs {version}",
         undo_note="changes nothing",
@@ -52,11 +52,11 @@ def check_node(node: Node, version: str, step_id: str = "check") -> Step:
     )
 
 
-def check_pool(balancer: str, servers: Iterable[str], step_id: str = "pool-check") -> Step:
+def check_pool(balancer: str, servers: Iterable[str]) -> Step:
     """See that the servers are all in rotation."""
     names = list(servers)
     return Step(
-        id=f"{balancer}/{step_id}",
+        id=f"{balancer}/pool-check",
         do=Operation("traffic.check", balancer, {"servers": names}),
         summary=f"see all {len(names)} servers of {balancer} in rotation",
         undo_note="changes nothing",
@@ -97,15 +97,10 @@ def install(node: Node, release: Release) -> Step:
     )
 
 
-def snapshot_label(release: Release, facts_digest: str) -> str:
-    """The name of the snapshot taken before this upgrade: the same for the same plan."""
-    return f"before-{release.to_version}-{facts_digest}"
-
-
-def snapshot(database: str, label: str, release: Release) -> tuple[Step, Step]:
+def snapshot(database: str, label: str, release: Release, suffix: str = "") -> tuple[Step, Step]:
     """Take a snapshot, and verify it by restoring it."""
     take = Step(
-        id=f"{database}/snapshot",
+        id=f"{database}/snapshot{suffix}",
         do=Operation("database.snapshot", database, {"label": label}),
         undo=Operation("database.drop-snapshot", database, {"label": label}),
         summary=f"take the snapshot {label} of {database} while it is written to",
@@ -115,7 +110,7 @@ def snapshot(database: str, label: str, release: Release) -> tuple[Step, Step]:
         estimate=10,
     )
     verify = Step(
-        id=f"{database}/verify-snapshot",
+        id=f"{database}/verify-snapshot{suffix}",
         do=Operation("database.verify", database, {"label": label}),
         summary=f"restore {label} into a scratch database and compare every table",
         undo_note="changes nothing but the mark on the snapshot",
@@ -257,9 +252,10 @@ def replace(node: Node, release: Release, after: Step) -> tuple[Step, Step, Step
         )
 
     name, old, new = node.name, release.from_version, release.to_version
-    start_it, stop_it = Operation("node.start", name), Operation("node.stop", name)
-    to_new = Operation("node.switch", name, {"release": new})
-    to_old = Operation("node.switch", name, {"release": old})
+    servers = {"servers": dict(node.servers)}
+    start_it, stop_it = Operation("node.start", name), Operation("node.stop", name, servers)
+    to_new = Operation("node.switch", name, {"release": new, **servers})
+    to_old = Operation("node.switch", name, {"release": old, **servers})
     stop = step("stop", stop_it, start_it, f"stop {name}", needs=after.id, timeout=300, estimate=2)
     switch = step(
         "switch",
@@ -328,16 +324,31 @@ def approve(gate: str, summary: str) -> Step:
     )
 
 
-def hold(gate: str, nodes: Iterable[Node], seconds: float) -> Step:
-    """Keep watching nodes for a while."""
-    names = [node.name for node in nodes]
+def hold(gate: str, node: Node, seconds: float) -> Step:
+    """Keep watching a node for a while."""
     return Step(
-        id=f"{gate}/hold",
-        do=Operation("node.hold", gate, {"nodes": names, "seconds": seconds}),
-        summary=f"watch {', '.join(names)} for {seconds:g} s; stop if one is not well",
+        id=f"{gate}/hold-{node.name}",
+        do=Operation("node.hold", node.name, {"seconds": seconds}),
+        summary=f"watch {node.name} for {seconds:g} s; stop if it is not well",
         undo_note="changes nothing",
         timeout=seconds + 60,
         estimate=seconds,
+        unit=node.name,
+    )
+
+
+def verify(node: Node, version: str) -> Step:
+    """See that the node is well, of that version, and in rotation."""
+    return Step(
+        id=f"{node.name}/verify",
+        do=Operation("node.verify", node.name, {"version": version, "servers": dict(node.servers)}),
+        summary=f"see that {node.name} is well, runs {version}, and is in rotation",
+        undo_note="changes nothing",
+        timeout=30,
+        attempts=2,
+        retry_wait=1,
+        estimate=0.1,
+        unit=node.name,
     )
 
 

@@ -1,12 +1,12 @@
 """Rolling: node after node, while the others serve. It asks that old and new can live on one schema."""
 
-import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
 from changeover.errors import SpecError
 from changeover.model.plan import Budget, Facts, Plan, Stage, Step
-from changeover.model.release import Gate, Release
+from changeover.model.release import Batch, Gate, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
 
@@ -17,29 +17,48 @@ NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "
 def rolling(site: Site, release: Release, facts: Facts) -> Plan:
     """The plan: check, stage, snapshot, expand, batch after batch, verify; then, approved separately, finalize.
 
+    It goes on from where the site is: nodes that serve the new version already are only verified, and those
+    that are out of rotation go first, since nobody is on them.
+
     Raises `SpecError` for what cannot be: a capability without a binding, a batch that breaks the floor,
-    a node in no pool.
+    a node in no pool, a node of a third version.
     """
-    _refuse(site, release)
     nodes = site.application.nodes
-    label = blocks.snapshot_label(release, _short_digest(facts))
-    stages = [_check(site, release), _stage_release(nodes, release)]
-    stages += _snapshot(release, label, len(nodes)) + _migrate(release, label, len(nodes))
-    done: list[Node] = []
-    for number, batch in enumerate(batches(nodes, release), start=1):
+    _refuse(site, release, facts)
+    serving = [node for node in nodes if _serves(node, facts)]
+    todo = [node for node in nodes if node not in serving]
+    todo += [node for node in serving if _version(node, release, facts) != release.to_version]
+    label = f"before-{release.to_version}"
+    stages = [_check(site, release, facts, serving), _stage_release(todo, release)]
+    stages += _snapshot(release, label) + _migrate(release, label)
+    stages = [msgspec.structs.replace(stage, in_rotation=len(serving)) for stage in stages if stage.steps]
+    upgraded = [node for node in serving if node not in todo]
+    for number, batch in enumerate(batches(todo, release, len(nodes)), start=1):
         name = batch_name(number, release)
-        stages.append(_batch(name, number, batch, release, len(nodes)))
-        done += batch
-        stages += [_gate(gate, name, done) for gate in release.gates if gate.after == name]
-    stages.append(_verify(site, release))
-    stages += [_gate(gate, "verify", done) for gate in release.gates if gate.after == "verify"]
-    stages += _finalize(site, release, label)
+        left = [node for node in serving if node not in batch]
+        if len(left) < min(release.keep_serving, len(serving)):
+            raise SpecError(
+                f"batch {number} ({_size(number, release)}) takes {len(batch)} of {len(serving)} serving nodes out "
+                f"and leaves {len(left)}; keep_serving is {release.keep_serving}",
+                hint="make the batch smaller, or lower keep_serving",
+            )
+        stages.append(_batch(name, number, batch, release, len(left)))
+        serving = [*left, *batch]
+        upgraded += batch
+        stages += [_gate(gate, name, upgraded) for gate in release.gates if gate.after == name]
+    after = [_verify(nodes, release)]
+    after += [_gate(gate, "verify", list(nodes)) for gate in release.gates if gate.after == "verify"]
+    after += _finalize(site, release)
+    stages += after
     budgets = release.budgets
     return Plan(
         site=site,
         release=release,
         stages=tuple(
-            msgspec.structs.replace(stage, in_rotation=stage.in_rotation or len(nodes)) for stage in stages
+            stage
+            if stage.batch
+            else msgspec.structs.replace(stage, in_rotation=stage.in_rotation or len(nodes))
+            for stage in stages
         ),
         facts=facts,
         limits={blocks.ROTATION: 1, blocks.INSTALLS: release.limits.install},
@@ -51,15 +70,22 @@ def rolling(site: Site, release: Release, facts: Facts) -> Plan:
     )
 
 
-def batches(nodes: tuple[Node, ...], release: Release) -> list[tuple[Node, ...]]:
-    """The nodes in their batches: the declared sizes in turn, the last one repeated until none is left."""
+def batches(nodes: Sequence[Node], release: Release, total: int = 0) -> list[tuple[Node, ...]]:
+    """The nodes in their batches: the declared sizes in turn, the last one repeated until none is left.
+
+    A percentage is of `total`, of these nodes if it is not given.
+    """
     result: list[tuple[Node, ...]] = []
-    left = nodes
+    left = tuple(nodes)
     while left:
-        size = release.batches[min(len(result), len(release.batches) - 1)].of(len(nodes))
+        size = _size(len(result) + 1, release).of(total or len(nodes))
         result.append(left[:size])
         left = left[size:]
     return result
+
+
+def _size(number: int, release: Release) -> Batch:
+    return release.batches[min(number, len(release.batches)) - 1]
 
 
 def batch_name(number: int, release: Release) -> str:
@@ -69,11 +95,17 @@ def batch_name(number: int, release: Release) -> str:
     return "canary" if first and (gated or len(release.batches) > 1) else f"batch-{number}"
 
 
-def _short_digest(facts: Facts) -> str:
-    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:8]
+def _version(node: Node, release: Release, facts: Facts) -> str:
+    return facts.versions.get(node.name, release.from_version)
 
 
-def _refuse(site: Site, release: Release) -> None:
+def _serves(node: Node, facts: Facts) -> bool:
+    """Whether the node runs and every balancer was told to use it; where nothing was seen, it is taken to."""
+    told = (facts.pools.get(balancer, {}).get(server, "ready") for balancer, server in node.servers.items())
+    return facts.versions.get(node.name) != "" and all(state == "ready" for state in told)
+
+
+def _refuse(site: Site, release: Release, facts: Facts) -> None:
     nodes = site.application.nodes
     missing = [capability for capability in NEEDS if capability not in site.application.capabilities]
     if missing:
@@ -86,14 +118,11 @@ def _refuse(site: Site, release: Release) -> None:
             raise SpecError(
                 f"{node.name} is in no pool", hint="name a balancer under `balancers`, or another strategy"
             )
-    for number, batch in enumerate(batches(nodes, release), start=1):
-        left = len(nodes) - len(batch)
-        if left < release.keep_serving:
-            size = release.batches[min(number, len(release.batches)) - 1]
+        version = _version(node, release, facts)
+        if version not in ("", release.from_version, release.to_version):
             raise SpecError(
-                f"batch {number} ({size}) takes {len(batch)} of {len(nodes)} nodes out and leaves {left}; "
-                f"keep_serving is {release.keep_serving}",
-                hint="make the batch smaller, or lower keep_serving",
+                f"{node.name} runs {version}; the upgrade is from {release.from_version} to {release.to_version}",
+                hint="bring the node to one of the two first, or correct `upgrade.from`",
             )
     names = {"verify", *(batch_name(n, release) for n, _ in enumerate(batches(nodes, release), start=1))}
     for gate in release.gates:
@@ -101,85 +130,86 @@ def _refuse(site: Site, release: Release) -> None:
             raise SpecError(f"a gate stands after {gate.after!r}; this plan has {', '.join(sorted(names))}")
 
 
-def _check(site: Site, release: Release) -> Stage:
+def _check(site: Site, release: Release, facts: Facts, serving: list[Node]) -> Stage:
     steps = [blocks.check_host(host.name, release) for host in site.hosts]
-    steps += [blocks.check_node(node, release.from_version) for node in site.application.nodes]
+    steps += [blocks.check_node(node, _version(node, release, facts)) for node in serving]
     for balancer in site.balancers:
-        servers = [
-            node.servers[balancer.name] for node in site.application.nodes if balancer.name in node.servers
-        ]
+        servers = [node.servers[balancer.name] for node in serving if balancer.name in node.servers]
         steps.append(blocks.check_pool(balancer.name, servers))
     steps += [blocks.check_database(database.name) for database in site.databases]
     return Stage("check", "See that the site is as the plan expects", tuple(steps))
 
 
-def _stage_release(nodes: tuple[Node, ...], release: Release) -> Stage:
+def _stage_release(nodes: list[Node], release: Release) -> Stage:
     steps = tuple(blocks.install(node, release) for node in nodes)
     return Stage("install", f"Put {release.to_version} in place on every node, ahead of time", steps)
 
 
-def _snapshot(release: Release, label: str, total: int) -> list[Stage]:
+def _snapshot(release: Release, label: str) -> list[Stage]:
     steps = [
         step for change in release.migrations for step in blocks.snapshot(change.database, label, release)
     ]
-    title = "Take a snapshot of the database, and restore it elsewhere to prove it"
-    return [Stage("snapshot", title, tuple(steps), in_rotation=total)] if steps else []
+    return [
+        Stage(
+            "snapshot", "Take a snapshot of the database, and restore it elsewhere to prove it", tuple(steps)
+        )
+    ]
 
 
-def _migrate(release: Release, label: str, total: int) -> list[Stage]:
+def _migrate(release: Release, label: str) -> list[Stage]:
     steps = [
         step for change in release.migrations for step in blocks.migrations(change, "expand", label, release)
     ]
     title = "Expand the schema, so that both versions can work on it"
-    affected = "writers, for at most the lock timeout at a time" if steps else "nobody"
-    return [Stage("expand", title, tuple(steps), in_rotation=total, affected=affected)] if steps else []
+    affected = (
+        "writers: a statement waits for its lock no longer than declared, and then holds it while it runs"
+    )
+    return [Stage("expand", title, tuple(steps), affected=affected)]
 
 
-def _batch(name: str, number: int, batch: tuple[Node, ...], release: Release, total: int) -> Stage:
+def _batch(name: str, number: int, batch: tuple[Node, ...], release: Release, left: int) -> Stage:
     steps: list[Step] = []
     for node in batch:
         drain, out = blocks.leave(node, release)
         replaced = blocks.replace(node, release, after=out)
         steps += [drain, out, *replaced, blocks.enter(node, release, after=replaced[-1])]
     names = ", ".join(node.name for node in batch)
+    affected = f"nobody; sessions on {names} end by themselves"
+    if release.limits.drain_escalation == "cut":
+        affected = f"sessions on {names} that last longer than {release.limits.drain:g} s: they are cut"
     return Stage(
         name,
         f"Upgrade {names}",
         tuple(steps),
-        in_rotation=total - len(batch),
-        affected=f"nobody; sessions on {names} end by themselves",
+        in_rotation=left,
+        affected=affected,
         batch=number,
     )
 
 
 def _gate(gate: Gate, after: str, nodes: list[Node]) -> Stage:
-    steps: list[Step] = []
-    if gate.hold:
-        steps.append(blocks.hold(f"after-{after}", nodes, gate.hold))
+    name = f"after-{after}"
+    steps = [blocks.hold(name, node, gate.hold) for node in nodes] if gate.hold else []
     if gate.approve:
-        approval = blocks.approve(f"after-{after}", f"a person approves what {after} has come to")
+        approval = blocks.approve(name, f"a person approves what {after} has come to")
         steps.append(msgspec.structs.replace(approval, needs=tuple(step.id for step in steps)))
-    return Stage(f"after-{after}", f"Gate after {after}", tuple(steps))
+    return Stage(name, f"Gate after {after}", tuple(steps))
 
 
-def _verify(site: Site, release: Release) -> Stage:
-    steps = [blocks.check_node(node, release.to_version, "verify") for node in site.application.nodes]
-    for balancer in site.balancers:
-        servers = [
-            node.servers[balancer.name] for node in site.application.nodes if balancer.name in node.servers
-        ]
-        steps.append(blocks.check_pool(balancer.name, servers, "pool-verify"))
-    return Stage(
-        "verify", f"See every node well, of version {release.to_version}, and in rotation", tuple(steps)
-    )
+def _verify(nodes: tuple[Node, ...], release: Release) -> Stage:
+    steps = tuple(blocks.verify(node, release.to_version) for node in nodes)
+    return Stage("verify", f"See every node well, of version {release.to_version}, and in rotation", steps)
 
 
-def _finalize(site: Site, release: Release, label: str) -> list[Stage]:
-    work = [
-        step
-        for change in release.migrations
-        for step in blocks.migrations(change, "contract", label, release)
-    ]
+def _finalize(site: Site, release: Release) -> list[Stage]:
+    """What gives up the way back, each contract behind a snapshot of its own: by now the first one is old."""
+    label = f"before-contract-{release.to_version}"
+    work: list[Step] = []
+    for change in release.migrations:
+        contract = blocks.migrations(change, "contract", label, release)
+        if contract:
+            take, prove = blocks.snapshot(change.database, label, release, suffix="-before-contract")
+            work += [take, prove, msgspec.structs.replace(contract[0], needs=(prove.id,)), *contract[1:]]
     if "remove" in site.application.capabilities:
         work += [blocks.uninstall(node, release.from_version) for node in site.application.nodes]
     if not work:

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from changeover.actions import ACTIONS, Context
+from changeover.errors import StepError
 from changeover.model.plan import Facts, Operation
-from changeover.model.values import Presence
+from changeover.model.values import Observation, Presence
 from changeover.simulation import SimulatedSite
 from changeover.strategies import STRATEGIES
 from tests.sites import EXPAND, a_release, a_simulated_site, a_site
@@ -76,13 +77,13 @@ LOOKS = [
     _op("node.health", "app1"),
     _op("node.version", "app1", version="v1"),
     _op("node.check", "app1", version="v1"),
-    _op("node.hold", "after-canary", nodes=["app1"], seconds=5.0),
+    _op("node.verify", "app1", version="v1", **SERVERS),
     _op("traffic.check", "public", servers=["app1", "app2"]),
     _op("host.check", "app1", path="/", disk_free=1024, clock_skew=5.0),
     _op("database.check", "main"),
 ]
 
-PROVES = [_op("database.verify", "main", label="s")]
+PROVES = [_op("database.verify", "main", label="s"), _op("node.hold", "app1", seconds=5.0)]
 
 
 def _context(site: SimulatedSite) -> Context:
@@ -94,7 +95,7 @@ async def _observe(operation: Operation, context: Context) -> Presence:
     return (await ACTIONS[operation.action].observe(operation, context)).presence
 
 
-async def _perform(operation: Operation, context: Context) -> str:
+async def _perform(operation: Operation, context: Context) -> str | Observation:
     return await ACTIONS[operation.action].perform(operation, context)
 
 
@@ -164,6 +165,18 @@ async def test_verifying_marks_the_snapshot_and_nothing_else(site: SimulatedSite
     assert await _observe(PROVES[0], context) is Presence.ABSENT
     await _perform(PROVES[0], context)
     assert await _observe(PROVES[0], context) is Presence.DONE
+
+
+async def test_holding_watches_for_the_whole_time(site: SimulatedSite) -> None:
+    """Only watching tells: it is never observed done, takes its time, and ends with the first look that is bad."""
+    context, hold = _context(site), PROVES[1]
+    began = site.clock.now()
+    assert await _observe(hold, context) is Presence.ABSENT
+    await _perform(hold, context)
+    assert site.clock.now() - began >= 5.0
+    site.nodes["app1"].broken.add("health")
+    with pytest.raises(StepError, match="app1 while it was watched"):
+        await _perform(hold, context)
 
 
 def test_every_kind_has_passed_the_harness() -> None:

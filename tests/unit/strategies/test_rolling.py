@@ -66,7 +66,7 @@ def test_batches_are_taken_by_number_or_percent(declared: tuple[Batch, ...], siz
 def test_a_batch_that_breaks_the_floor_is_refused() -> None:
     """Planning names the batch, what it would leave, and the floor."""
     with pytest.raises(
-        SpecError, match=r"batch 2 \(50%\) takes 2 of 4 nodes out and leaves 2; keep_serving is 3"
+        SpecError, match=r"batch 2 \(50%\) takes 2 of 4 serving nodes out and leaves 2; keep_serving is 3"
     ):
         _plan(a_release(batches=(Batch(count=1), Batch(percent=50)), keep_serving=3))
 
@@ -104,7 +104,7 @@ def test_the_canary_is_the_first_batch_and_its_gate_comes_right_after() -> None:
     names = list(stages)
     assert names[names.index("canary") + 1] == "after-canary"
     watch, approve = stages["after-canary"].steps
-    assert watch.do.params == {"nodes": ["app1"], "seconds": 30}
+    assert (watch.do.target, watch.do.params) == ("app1", {"seconds": 30})
     assert approve.person
     assert approve.needs == (watch.id,)
 
@@ -121,7 +121,8 @@ def test_finalize_waits_for_a_person_in_every_step() -> None:
     gate, *work = finalize.steps
     assert finalize.finalize
     assert gate.person
-    assert {step.do.action for step in work} == {"database.migrate", "node.uninstall"}
+    kinds = {"database.snapshot", "database.verify", "database.migrate", "node.uninstall"}
+    assert {step.do.action for step in work} == kinds
     assert all(gate.id in step.needs for step in work)
 
 
@@ -129,7 +130,7 @@ def test_a_migration_without_a_down_text_goes_back_by_the_snapshot() -> None:
     """The plan says so where it cannot be undone by itself."""
     contract = next(step for step in _plan().steps() if step.id == "main/contract/002_legacy")
     assert contract.undo is None
-    assert contract.undo_note.startswith("restore the snapshot before-v2-")
+    assert contract.undo_note == "restore the snapshot before-contract-v2"
 
 
 def test_no_migration_runs_without_the_verified_snapshot() -> None:
@@ -167,3 +168,30 @@ def test_the_same_input_gives_the_same_plan() -> None:
     plan = _plan()
     assert plan.digest() == _plan().digest()
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_site_half_way_is_planned_from_where_it_is() -> None:
+    """After an abort: what serves v2 is only verified, what is out of rotation goes first, the rest as ever."""
+    facts = Facts(
+        versions={"app1": "v2", "app2": "", "app3": "v1", "app4": "v1"},
+        pools={"public": {"app1": "ready", "app2": "maint", "app3": "ready", "app4": "ready"}},
+    )
+    plan = rolling(a_site(), a_release(), facts)
+    upgraded = [stage.steps[0].do.target for stage in plan.stages if stage.batch]
+    assert upgraded == ["app2", "app3", "app4"]
+    assert [stage.in_rotation for stage in plan.stages if stage.batch] == [3, 3, 3]
+    checked = {step.id: step.do.params for step in plan.steps() if step.do.action == "node.check"}
+    assert checked == {f"app{n}/check": {"version": v} for n, v in [(1, "v2"), (3, "v1"), (4, "v1")]}
+    assert {step.do.target for step in plan.steps() if step.do.action == "node.verify"} == set(facts.versions)
+
+
+def test_a_node_of_a_third_version_is_refused() -> None:
+    """Planning says which node, and which versions it knows."""
+    with pytest.raises(SpecError, match="app3 runs v0; the upgrade is from v1 to v2"):
+        rolling(a_site(), a_release(), Facts(versions={"app3": "v0"}))
+
+
+def test_what_belongs_to_a_node_is_counted_as_its_failure() -> None:
+    """A node that is set aside takes its verification along, so that the others can be finished."""
+    plan = _plan(a_release(gates=(Gate("verify", hold=5),)))
+    assert all(step.unit for step in plan.steps() if step.do.action in ("node.verify", "node.hold"))
