@@ -16,7 +16,7 @@ from changeover.cli.failures import explain
 from changeover.cli.output import Output, reader_gone
 from changeover.conductor import Attached, Conductor
 from changeover.engine.journal import Journal
-from changeover.errors import SpecError
+from changeover.errors import RefusedError, SpecError
 from changeover.report.document import Text, Tone
 from changeover.spec.loading import JOURNAL
 
@@ -75,19 +75,34 @@ class Settings:
 
     @property
     def attached(self) -> Attached:
-        """The journal alone where that is enough: a site's file that broke keeps nobody from their run."""
-        if self._attached is None and self.journal:
-            self._attached = Attached(Journal.open(self.journal))
-        elif self._attached is None:
+        """The journal alone where there is no more: a site's file that broke keeps nobody from their run."""
+        if self._attached is None:
             try:
-                self._attached = Conductor.from_file(self.file)
+                return self.conductor
             except SpecError:
                 beside = self.file.parent / JOURNAL
-                if not beside.exists():
+                if not self.journal and not beside.exists():
                     raise
-                self.output.note(Text(f"{self.file} cannot be used; going by {beside} alone", Tone.DOUBT))
-                self._attached = Attached(Journal.open(beside))
+                if self.file.exists() or not self.journal:
+                    place = "the journal" if self.journal else beside  # a URL may hold a password
+                    self.output.note(Text(f"{self.file} cannot be used; going by {place} alone", Tone.DOUBT))
+                self._attached = Attached(Journal.open(self.journal or beside))
         return self._attached
+
+    async def steered(self, named: str | None) -> str:
+        """The run that a command is for: the one that is named, else the one that holds the site.
+
+        `RefusedError` if there is none, or if it is not named and no file says which site is meant: a journal may
+        be shared, and the one run under way in it another site's.
+        """
+        attached = self.attached
+        if named or isinstance(attached, Conductor):
+            return named or await attached.active()
+        active = [f"{record.run} of {record.site}" for record in await attached.runs() if not record.ended_at]
+        raise RefusedError(
+            f"without {self.file} nobody knows which site is meant; under way: {', '.join(active) or 'no run'}",
+            hint="name the run, or the site's file with --file",
+        )
 
     @property
     def probes(self) -> Path:

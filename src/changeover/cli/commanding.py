@@ -85,6 +85,7 @@ async def _tell(
     accept_skipped: bool = False,
 ) -> Exit:
     """Send the command, and say what came of it: obeyed, refused, or kept for the next conductor."""
+    run = await settings.steered(run)
     sent = await settings.attached.send(
         verb, actor=actor(), step=step, reason=reason, run=run, accept_skipped=accept_skipped
     )

@@ -105,7 +105,10 @@ class Departure:
 
     async def _pause(self) -> None:
         try:
-            sent = await self._attached.send(Verb.PAUSE, actor=actor(), reason="interrupted at the terminal")
+            run = self._display.status.run or None  # a run just begun is the one that holds the site
+            sent = await self._attached.send(
+                Verb.PAUSE, actor=actor(), reason="interrupted at the terminal", run=run
+            )
         except ChangeoverError as error:
             self._display.say(f"it could not be paused ({error.message}), so it is left at once")
             self._task.cancel()

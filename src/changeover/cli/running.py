@@ -69,7 +69,7 @@ async def resume(settings: Settings, run: RunName = None, on_stop: Stopping = No
 
     What was in flight is in doubt: it is looked at before anything else.
     """
-    return await _resume(settings, run or await settings.attached.active(), on_stop)
+    return await _resume(settings, await settings.steered(run), on_stop)
 
 
 @command(app, "changeover finalize --reason 'a week without a complaint'")
@@ -84,7 +84,7 @@ async def finalize(
 ) -> Exit:
     """Give up the way back: approve the finalize gate, and do what is behind it."""
     attached = settings.attached
-    run = run or await attached.active()
+    run = await settings.steered(run)
     status = await attached.journal.status(run)
     finalizing = [
         step for stage in status.plan.stages if stage.finalize for step in stage.steps if step.person

@@ -7,6 +7,7 @@ import pytest
 
 from changeover.model.plan import Plan
 from changeover.model.release import Batch, Gate
+from changeover.spec import starter
 from tests.terminalkit import Terminal, a_terminal
 
 
@@ -195,7 +196,7 @@ def test_reports_are_saved(changeover: Terminal, form: str, begins: str) -> None
 
 
 def test_a_journal_alone_is_enough_to_look(changeover: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --journal no site's file is read: one that broke keeps nobody from the run."""
+    """A site's file that broke keeps nobody from the run."""
     changeover("run", "--yes")
     monkeypatch.undo()
     monkeypatch.chdir(changeover.directory)
@@ -204,3 +205,55 @@ def test_a_journal_alone_is_enough_to_look(changeover: Terminal, monkeypatch: py
     without = changeover("status")
     assert (without.code, "going by .changeover/journal.db alone" in without.err) == (0, True)
     assert changeover("plan").code == 2
+
+
+STEERING = [
+    ("pause",),
+    ("continue",),
+    ("retry", "app1/start"),
+    ("skip", "app1/start", "--reason", "x"),
+    ("approve", "after-canary/approve"),
+    ("refuse", "after-canary/approve", "--reason", "x"),
+    ("abort", "--reason", "x"),
+    ("resume",),
+    ("finalize",),
+]
+
+
+@pytest.mark.parametrize("command", STEERING, ids=lambda command: command[0])
+def test_without_the_sites_file_a_run_is_steered_by_its_name_alone(
+    changeover: Terminal, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """In a shared journal the one run under way may be another site's: it is named in the refusal, and untouched."""
+    changeover("run", "--yes")
+    run = changeover("runs", "--json").json[0]["run"]
+    monkeypatch.undo()
+    monkeypatch.chdir(changeover.directory)
+    ended = changeover(*command, "--journal", ".changeover/journal.db")
+    assert ended.code == 4
+    assert f"under way: {run} of identity" in ended.err
+    status = changeover("status", run, "--json", "--journal", ".changeover/journal.db").json
+    assert (status["state"], status["stored"]) == ("waiting", [])
+
+
+def test_a_run_that_is_named_needs_no_file(changeover: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal and the run's name are enough to abort it."""
+    changeover("run", "--yes")
+    run = changeover("runs", "--json").json[0]["run"]
+    monkeypatch.undo()
+    monkeypatch.chdir(changeover.directory)
+    ended = changeover("abort", "--run", run, "--reason", "x", "--journal", ".changeover/journal.db")
+    assert (ended.code, ended.out.partition(":")[0]) == (0, "stored")
+
+
+def test_the_sites_file_tells_its_runs_in_a_shared_journal(
+    changeover: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --journal too, the site is that of the file: another site's run is neither seen nor aborted."""
+    changeover("run", "--yes")
+    monkeypatch.undo()
+    monkeypatch.chdir(changeover.directory)
+    Path("changeover.yaml").write_text(starter())
+    ended = changeover("abort", "--reason", "x", "--journal", ".changeover/journal.db")
+    assert (ended.code, "no run holds example" in ended.err) == (4, True)
+    assert changeover("runs", "--json", "--journal", ".changeover/journal.db").json == []
