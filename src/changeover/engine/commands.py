@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import dropwhile, islice
 
 from changeover.engine.budgets import breach
 from changeover.engine.events import CommandTaken, Event, RunChanged, StepChanged, Verb
@@ -14,6 +15,7 @@ from changeover.model.states import RunState, StepState
 S, R = StepState, RunState
 
 OF_A_STEP = frozenset({Verb.RETRY, Verb.SKIP, Verb.APPROVE, Verb.REFUSE})
+BEGUN = frozenset({S.RUNNING, S.IN_DOUBT, S.DONE})
 WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT})
 
 
@@ -135,12 +137,33 @@ def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event]
         return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
     if at.state not in (S.FAILED, S.SKIPPED):
         raise RefusedError(f"{step.id} is {at.state}; only what failed or was skipped can be retried")
+    # A node that is drained again after it has entered would be left drained.
+    if at.state is S.SKIPPED and not at.set_aside and (next_one := _followed_by(status, step)):
+        raise RefusedError(
+            f"{next_one} comes after {step.id} and is {status.steps[next_one].state} already",
+            hint="leave it skipped, and accept that at the finalize gate with --accept-skipped and a reason",
+        )
     names = [step.id]
     if at.set_aside:
         names = [
             it.id for it in status.plan.steps() if it.unit == step.unit and status.steps[it.id].set_aside
         ]
     return [_changed(command, name, S.PENDING) for name in names], f"to be done again: {', '.join(names)}"
+
+
+def _followed_by(status: RunStatus, step: Step) -> str:
+    """A step that has begun although this one comes first: it needs it, or is of its unit in a later stage."""
+    dependents: dict[str, list[str]] = {}
+    for other in status.plan.steps():
+        for need in other.needs:
+            dependents.setdefault(need, []).append(other.id)
+    behind = [step.id]
+    for name in behind:  # it grows while it is read
+        behind += [it for it in dependents.get(name, ()) if it not in behind]
+    later = dropwhile(lambda stage: step not in stage.steps, status.plan.stages)
+    for stage in islice(later, 1, None):
+        behind += [it.id for it in stage.steps if step.unit and it.unit == step.unit]
+    return next((name for name in behind[1:] if status.steps[name].state in BEGUN), "")
 
 
 def _may_skip(command: Command, status: RunStatus, step: Step) -> None:

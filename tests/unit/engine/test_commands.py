@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from changeover.engine.commands import Command, decide, follow_up, nearest_step
-from changeover.engine.events import CommandTaken, Event, RunChanged, StepChanged, Verb
+from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunChanged, StepChanged, Verb
 from changeover.engine.fold import RunStatus
 from changeover.errors import RefusedError
 from changeover.model.states import RunState, StepState
@@ -172,6 +172,63 @@ def test_skipped_steps_are_accepted_only_with_a_reason() -> None:
     status = told(plan, [StepChanged(step="x", state=S.SKIPPED), StepChanged(step="go", state=S.WAITING)])
     assert decide(Command(1, Verb.APPROVE, "kim", "go", "", accept_skipped=True), status).refused
     assert not decide(Command(1, Verb.APPROVE, "kim", "go", "fine", accept_skipped=True), status).refused
+
+
+def done(name: str) -> list[Event]:
+    """It was performed."""
+    return [StepChanged(step=name, state=state, attempt=1) for state in (S.RUNNING, S.DONE)]
+
+
+ORDERED = a_plan(
+    [
+        a_step("app1/enter", unit="app1", needs=("app1/start",)),
+        a_step("app1/start", unit="app1", needs=("app1/drain",)),
+        a_step("app1/drain", unit="app1"),
+        a_step("app1/note", unit="app1"),
+    ],
+    [a_step("app1/clean", unit="app1"), a_step("app2/clean", unit="app2")],
+)
+
+
+@pytest.mark.parametrize(
+    ("begun", "which", "state"),
+    [
+        (done("app1/enter"), "app1/enter", "done"),
+        (done("app1/enter")[:1], "app1/enter", "running"),
+        (done("app1/clean"), "app1/clean", "done"),
+    ],
+)
+def test_a_skipped_step_is_not_done_after_what_follows_it(begun: list[Event], which: str, state: str) -> None:
+    """What follows through steps that were skipped too, and in later stages; with what is still possible."""
+    skipped = [StepChanged(step=f"app1/{it}", state=S.SKIPPED) for it in ("drain", "start")]
+    decision = decide(Command(1, Verb.RETRY, "kim", "app1/drain"), told(ORDERED, [*skipped, *begun]))
+    assert decision.refused
+    assert decision.answer == (
+        f"{which} comes after app1/drain and is {state} already; "
+        "leave it skipped, and accept that at the finalize gate with --accept-skipped and a reason"
+    )
+
+
+def test_a_skipped_step_is_done_after_all_while_nothing_follows_it() -> None:
+    """What comes before it, beside it, or on other nodes is no hindrance."""
+    skipped = StepChanged(step="app1/start", state=S.SKIPPED)
+    others = [*done("app1/drain"), *done("app1/note"), *done("app2/clean")]
+    decision = decide(Command(1, Verb.RETRY, "kim", "app1/start"), told(ORDERED, [skipped, *others]))
+    assert words(decision.events) == ["app1/start pending"]
+
+
+def test_a_unit_that_was_set_aside_is_brought_back_behind_a_gate_that_is_done() -> None:
+    """All of it is done after all, from where it failed, so nothing is left half way."""
+    plan = a_plan(
+        [a_step("app1/stop", unit="app1"), a_step("app1/start", unit="app1", needs=("app1/stop",))],
+        [a_gate("go", needs=("app1/start",))],
+    )
+    aside = [
+        StepChanged(step=f"app1/{it}", state=S.SKIPPED, actor=FAILURE_BUDGET) for it in ("stop", "start")
+    ]
+    gate = [StepChanged(step="go", state=state) for state in (S.WAITING, S.DONE)]
+    decision = decide(Command(1, Verb.RETRY, "kim", "app1/start"), told(plan, [*aside, *gate]))
+    assert words(decision.events) == ["app1/stop pending", "app1/start pending"]
 
 
 def test_the_nearest_step_is_offered() -> None:
