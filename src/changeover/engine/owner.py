@@ -40,8 +40,14 @@ class Owner(msgspec.Struct, frozen=True):
         """Whether it provably runs no more. Where that cannot be seen from here, it does not count as gone."""
         if (self.boot, self.namespace) != (_boot(), _namespace()) or not self.boot:
             return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it is there, and another user's
         stat = _stat(self.pid)
-        return stat is None or stat[0] in "ZX" or stat[1] != self.started
+        return stat is not None and (stat[0] in "ZX" or stat[1] != self.started)
 
     def __str__(self) -> str:
         """As an operator would look for it."""
@@ -70,10 +76,10 @@ def _namespace() -> str:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State and start time of a process; None if there is none of that id."""
+    """State and start time of a process; None if they cannot be read, as with `hidepid` (proc(5))."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return None
     # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
     fields = text.rpartition(")")[2].split()

@@ -46,6 +46,26 @@ def test_a_process_that_ended_is_gone() -> None:
     assert owner.gone()
 
 
+@pytest.mark.parametrize("error", [None, PermissionError])
+@pytest.mark.parametrize(("stat", "gone"), [(None, False), (("S", 1), False), (("S", 2), True)])
+def test_a_process_that_may_not_be_seen_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception] | None,
+    stat: tuple[str, int] | None,
+    gone: bool,
+) -> None:
+    """That it may not be signalled, or not even looked at, proves nothing; another start does."""
+
+    def signal(pid: int, number: int) -> None:
+        if error:
+            raise error
+
+    owner = msgspec.structs.replace(Owner.current(), started=1)
+    monkeypatch.setattr("os.kill", signal)
+    monkeypatch.setattr("changeover.engine.owner._stat", lambda pid: stat)
+    assert owner.gone() is gone
+
+
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in many containers."""
 
