@@ -43,7 +43,8 @@ class Built:
     plan: Plan
     world: World
     actions: Mapping[str, Action]
-    guard: Guard | None = None
+    guard: Callable[[str], Guard] | None = None
+    """Made from the run's id."""
 
 
 Build = Callable[[Path], Built]
@@ -107,7 +108,7 @@ async def _conduct(it: Conducting) -> int:
                 it.run,
                 built.world,
                 built.actions,
-                guard=built.guard,
+                guard=built.guard(it.run) if built.guard else None,
                 owner=owner,
                 fault=it.die.armed() if it.die else lambda _: None,
                 lease_seconds=it.lease,

@@ -32,7 +32,7 @@ __all__ = ["postgres_server"]
 
 pytestmark = pytest.mark.slow
 
-KILLS = 50
+KILLS = 40
 """Of conductors, for each kind of journal."""
 
 RATE = 30
@@ -42,7 +42,7 @@ def build(directory: Path) -> Built:
     """The reviewed plan, and the ports of the site that it is for."""
     plan = Plan.from_json((directory / "plan.json").read_bytes())
     world = make_world(plan.site, plan.release, Secrets())
-    return Built(plan, world, ACTIONS, Guard(plan, world))
+    return Built(plan, world, ACTIONS, lambda run: Guard(plan, world, run))
 
 
 @pytest.fixture(scope="module")
