@@ -102,5 +102,5 @@ def driver_options(config: DatabaseConfig, kind: type[OptionsType]) -> OptionsTy
     except msgspec.ValidationError as error:
         raise SpecError(
             f"database {config.name}: options: {error}",
-            hint="the driver's page in the docs lists its options",
+            hint="docs/databases.md lists the options of each driver",
         ) from None

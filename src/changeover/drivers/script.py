@@ -9,9 +9,6 @@ from changeover.errors import DatabaseError
 Cut = Callable[[str], Iterator["Statement"]]
 """Cuts a file into statements as the database's own client does."""
 
-SHOWN = 300
-"""How many characters of a server's message an error repeats at the most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Statement:
