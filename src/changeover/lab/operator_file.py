@@ -57,7 +57,7 @@ def operator_file(site: dict[str, Any]) -> str:
             f"  {host['name']}: {{address: {host['address']}{driver}}}" for host in site["hosts"]
         ),
         "socket": site["balancer"]["socket"],
-        "keep_serving": str(max(len(nodes) - 1, 1)),
+        "keep_serving": str(len(nodes) - 1),
         "database": site["database"]["kind"],
         "database_address": site["database"]["address"],
         "database_port": str(site["database"]["port"]),

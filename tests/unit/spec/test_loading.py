@@ -220,6 +220,17 @@ def test_where_a_database_listens(files: Written, more: str, address: str) -> No
     assert load(files.path).site.database("main").address == address
 
 
+def test_a_single_node_is_away_only_if_that_is_said(files: Written) -> None:
+    """Without keep_serving the floor is one node, which a site of one node cannot keep: the problem says what to write."""
+    one = SITE.replace("  nodes: app[1-4]", "  nodes: app1").replace("[1, 50%]", "1")
+    one = one.replace("  keep_serving: 2\n", "")
+    files.write("site.yaml", one)
+    with pytest.raises(InvalidSpecError, match="accept that with `keep_serving: 0`"):
+        load(files.path)
+    files.write("site.yaml", one.replace("  batches: 1\n", "  batches: 1\n  keep_serving: 0\n"))
+    assert load(files.path).release.keep_serving == 0
+
+
 def test_capability_of_ones_own(files: Written) -> None:
     """A name that is not near a known one is the operator's own capability."""
     files.change("  sessions: {http", "  warm_up: {shell: warm}\n  sessions: {http")

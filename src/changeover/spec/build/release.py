@@ -48,6 +48,7 @@ def build_release(
     for name in upgrade.timeouts:
         if name not in TIMEOUTS:
             problems.unknown(name.place, "there is no such timeout", name, TIMEOUTS)
+    _refuse_twins(upgrade.gates, problems)
     if site:
         _check_floor(upgrade, len(site.application.nodes), problems)
         _check_gates(upgrade, len(site.application.nodes), problems)
@@ -87,7 +88,18 @@ def sizes(batches: Sequence[Batch], total: int) -> list[int]:
     return found
 
 
+def gated_stages(batches: Sequence[Batch], gated: Sequence[str], total: int) -> list[str]:
+    """The stages that a gate can follow: the batches, by the names that rolling gives them, and verify."""
+    first = "canary" if "canary" in gated or len(batches) > 1 else "batch-1"
+    count = len(sizes(batches, total))
+    return [first, *(f"batch-{number}" for number in range(2, count + 1)), "verify"]
+
+
 def _check_floor(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
+    if total == 1 and not upgrade.given("keep_serving"):
+        what = "the only node cannot serve while it is upgraded: accept that with `keep_serving: 0`"
+        problems.add(upgrade.where("keep_serving"), what)
+        return
     if upgrade.keep_serving >= total > 0:
         what = f"with {total} nodes at most {total - 1} can keep serving while one is upgraded"
         problems.add(upgrade.where("keep_serving"), what)
@@ -98,11 +110,17 @@ def _check_floor(upgrade: written.Upgrade, total: int, problems: Problems) -> No
             problems.add(upgrade.where("batches"), what)
 
 
+def _refuse_twins(gates: Sequence[written.Gate], problems: Problems) -> None:
+    taken: dict[str, int] = {}
+    for gate in gates:
+        if gate.after in taken:
+            what = f"a gate after {gate.after} is in line {taken[gate.after]} already: one gate can both wait and need approval"
+            problems.add(gate.after.place, what)
+        taken.setdefault(str(gate.after), gate.after.place.line)
+
+
 def _check_gates(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
-    gated = any(gate.after == "canary" for gate in upgrade.gates)
-    first = "canary" if gated or len(upgrade.batches) > 1 else "batch-1"
-    count = len(sizes(upgrade.batches, total))
-    stages = [first, *(f"batch-{number}" for number in range(2, count + 1)), "verify"]
+    stages = gated_stages(upgrade.batches, [gate.after for gate in upgrade.gates], total)
     for gate in upgrade.gates:
         if total and gate.after not in stages:
             problems.unknown(gate.after.place, "no such stage can have a gate", gate.after, stages)
