@@ -17,7 +17,7 @@ from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import SecretRef
 from changeover.spec.vocabulary import PLACEHOLDERS
 
-_PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STATUS = re.compile(r"\d{1,3}", re.ASCII)
 
 
@@ -111,7 +111,7 @@ def check_placeholders(
     everywhere = PLACEHOLDERS | {*map(str, application.variables), *map(str, release)}
     asked: dict[str, list[str]] = {}
     for capability, binding in capabilities.items():
-        for name in {name for text in _templates(binding) for name in _PLACEHOLDER.findall(text)}:
+        for name in {name for text in _templates(binding) for name in PLACEHOLDER.findall(text)}:
             asked.setdefault(name, []).append(str(capability))
     for name, by in asked.items():
         lacking = [node.name for node in nodes if name not in everywhere and name not in node.variables]
