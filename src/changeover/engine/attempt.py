@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from changeover.actions.base import Action, Context
-from changeover.errors import ChangeoverError, StepError, StepTimeoutError
+from changeover.errors import ChangeoverError, FencedError, StepError, StepTimeoutError
 from changeover.model.plan import Step
 from changeover.model.values import Observation, Presence
 
@@ -44,7 +44,8 @@ _CAME = {Presence.DONE: Came.DONE, Presence.ABSENT: Came.ABSENT, Presence.UNKNOW
 class Attempt:
     """A step and the code for it, at one moment. What its action raises becomes part of the outcome.
 
-    `check` raises if the right to act was lost: it is asked last before the effect, and not caught.
+    `check` raises if the right to act was lost: it is asked last before the effect. That, and the same error
+    out of the action, is not caught.
     """
 
     step: Step
@@ -58,6 +59,8 @@ class Attempt:
         """Whether the effect is there."""
         try:
             seen = await self._limited(self._action.observe(self.step.do, self.context))
+        except FencedError:
+            raise
         except Exception as error:  # noqa: BLE001 - a defect in an action is a failed step, not a failed engine
             return _raised(Came.UNSEEN, error)
         return Outcome(_CAME[seen.presence], seen.evidence)
@@ -71,6 +74,8 @@ class Attempt:
         except StepTimeoutError as error:
             seen = await self.look()
             return seen if seen.came is Came.DONE else _raised(Came.UNKNOWN, error, seen.evidence)
+        except FencedError:
+            raise
         except Exception as error:  # noqa: BLE001 - as above
             return _raised(Came.UNKNOWN, error)
         self.fault("performed")

@@ -12,6 +12,7 @@ from changeover.engine import lease as leases
 from changeover.engine.attempt import Attempt, Came, Outcome, Timeout
 from changeover.engine.budgets import breach, set_aside
 from changeover.engine.events import FAILURE_BUDGET, Event, RunChanged, StepChanged
+from changeover.engine.fenced import fenced
 from changeover.engine.fold import RunStatus
 from changeover.engine.graph import Graph
 from changeover.engine.journal import Journal, uncollected
@@ -111,6 +112,7 @@ class Runner:
         self._lease = await leases.claim(
             self._journal.store, self._run, self._owner, self._world.clock.now(), seconds=self._lease_seconds
         )
+        self._fenced = fenced(self._world, self._lease.check)
         self._fault("claimed")
         watchers: list[asyncio.Task[None]] = []
         try:
@@ -257,7 +259,7 @@ class Runner:
 
     async def _at_rest(self) -> bool:
         """Say how the run rests, if it does, and whether there is nothing left for this conductor to do."""
-        if self._flight or self._naps or self._landed:
+        if self._flight or self._naps or self._landed or self._error is not None:
             return False
         status = self._status
         if status.aborting and not status.ended:
@@ -341,7 +343,7 @@ class Runner:
     def _attempt(self, step: Step) -> Attempt:
         at = self._status.steps[step.id]
         context = Context(
-            world=self._world,
+            world=self._fenced,
             plan=self._status.plan,
             run=self._run,
             step=step.id,
