@@ -21,7 +21,7 @@ from changeover.engine.fold import RunStatus, fold
 from changeover.engine.owner import Owner
 from changeover.engine.store import Store
 from changeover.errors import JournalError, LockedError, RefusedError
-from changeover.model.plan import Plan
+from changeover.model.plan import FORMAT, Plan
 from changeover.model.states import RunState, StepState
 
 FOLLOW_SECONDS = 0.2
@@ -153,7 +153,7 @@ class Journal:
         return _record(row)
 
     async def plan(self, run: str) -> Plan:
-        """The plan that the run executes."""
+        """The plan that the run executes; `JournalError` if this version cannot read it."""
         await self.run(run)
         query = (
             sa.select(tables.plan.c.body)
@@ -165,7 +165,18 @@ class Journal:
             )
             .where(tables.run.c.id == run)
         )
-        return Plan.from_json(await self.store.read(lambda c: c.execute(query).scalar_one()))
+        body = await self.store.read(lambda c: c.execute(query).scalar_one())
+        hint = "use the version of Changeover that began the run"
+        try:
+            plan = Plan.from_json(body)
+        except msgspec.MsgspecError as error:
+            raise JournalError(f"run {run}: its plan cannot be read: {error}", hint=hint) from error
+        if plan.format != FORMAT:
+            raise JournalError(
+                f"run {run}: its plan has format {plan.format}, this version of Changeover reads {FORMAT}",
+                hint=hint,
+            )
+        return plan
 
     async def events(self, run: str, after: int = 0) -> list[Event]:
         """What happened in the run, in order, from behind the event `after` on."""

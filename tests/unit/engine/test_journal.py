@@ -5,9 +5,12 @@ import sqlite3
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from changeover.engine import tables
 from changeover.engine.commands import Command
 from changeover.engine.events import StepChanged, Verb
 from changeover.engine.journal import Journal
@@ -220,6 +223,26 @@ async def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
     async with Journal.open(tmp_path / "journal.db") as journal:
         with pytest.raises(JournalError, match="has format 7"):
             await journal.runs()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (msgspec.structs.replace(PLAN, format=7).to_json().decode(), "its plan has format 7, .* reads 1"),
+        ('{"sight": 1}', "its plan cannot be read: Object contains unknown field `sight`"),
+        ("{", "its plan cannot be read: Input data was truncated"),
+    ],
+)
+async def test_a_plan_that_this_version_cannot_read_is_refused(
+    journal: Journal, body: str, says: str
+) -> None:
+    """With the run, and which version can."""
+    run = await begin(journal, PLAN)
+    query = sa.update(tables.plan).where(tables.plan.c.run == run).values(body=body)
+    await journal.store.write(lambda connection: connection.execute(query))
+    with pytest.raises(JournalError, match=f"run {run}: {says}") as failed:
+        await journal.status(run)
+    assert "version of Changeover that began the run" in failed.value.hint
 
 
 async def settings(journal: Journal, ask: str, *names: str) -> list[object]:
