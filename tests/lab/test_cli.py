@@ -52,6 +52,27 @@ def test_a_site_holds_no_secret() -> None:
     assert directory.sudo_password.read_text() not in result.stdout
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["break", "app1", "power"], ["mend", "app1"], ["reset"]],
+    ids=lambda command: command[0],
+)
+def test_a_lab_that_is_down_is_told_in_json(command: list[str]) -> None:
+    """Programs get the same error on standard error, and no answer."""
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = json.loads(result.stderr)
+    assert (said["message"], said["hint"]) == ("no lab 'lab' is up", "`changeover lab up` starts one")
+
+
+def test_answers_in_json() -> None:
+    """What is there, and what was done, as values on standard output."""
+    Directory("a").create(Layout(name="a"))
+    assert json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout) == ["a"]
+    down = CliRunner().invoke(app, ["down", "--json"])
+    assert (json.loads(down.stdout), down.stderr) == ({"lab": "lab", "was_up": False}, "")
+
+
 def test_labs_are_listed_by_name() -> None:
     """One name a line."""
     for name in ("b", "a"):

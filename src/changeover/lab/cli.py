@@ -29,6 +29,7 @@ app = typer.Typer(
 Name = Annotated[
     str, typer.Option("--name", envvar="CHANGEOVER_LAB", help="Which lab; several may be up at once.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
 Passed = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -47,9 +48,10 @@ def up(
     ] = False,
     startup_seconds: Annotated[float, typer.Option(help="How long a node takes to start.")] = 2.0,
     session_idle_seconds: Annotated[float, typer.Option(help="When an idle session of a node ends.")] = 60.0,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a lab up; returns when every service answers. Up already: completes what is missing."""
-    with _told():
+    with _told(as_json=as_json):
         choice = Choice(Form.EMBEDDED, "asked for") if embedded else choose_form()
         _say(f"form: {choice.form} ({choice.reason})")
         layout = Layout(
@@ -63,7 +65,8 @@ def up(
             session_idle_seconds,
         )
         operations.up(layout, _say)
-        _say(f"lab {name} is up: {nodes} nodes of {release}")
+        said = {"lab": name, "form": choice.form, "nodes": nodes, "release": release}
+        _answer(f"lab {name} is up: {nodes} nodes of {release}", said, as_json=as_json)
 
 
 @app.command(name="install")
@@ -82,16 +85,18 @@ def install_(
 
 
 @app.command()
-def down(name: Name = "lab") -> None:
+def down(name: Name = "lab", as_json: AsJson = False) -> None:
     """Take a lab down: nothing of it stays running, mounted or on the disk."""
-    with _told():
-        _say(f"lab {name} is down" if operations.down(name) else f"lab {name} was not up")
+    with _told(as_json=as_json):
+        was_up = operations.down(name)
+        text = f"lab {name} is down" if was_up else f"lab {name} was not up"
+        _answer(text, {"lab": name, "was_up": was_up}, as_json=as_json)
 
 
 @app.command()
-def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def status(name: Name = "lab", as_json: AsJson = False) -> None:
     """Ask every service of a lab; ends with 1 when one does not answer."""
-    with _told():
+    with _told(as_json=as_json):
         lab = operations.find(name)
         with lab.window() as window:
             verdicts = ready.look(lab.layout, window)
@@ -104,10 +109,13 @@ def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json")] 
 
 
 @app.command(name="list")
-def list_labs() -> None:
+def list_labs(as_json: AsJson = False) -> None:
     """Name the labs there are."""
-    for name in names():
-        typer.echo(name)
+    found = list(names())
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo("".join(f"{name}\n" for name in found), nl=False)
 
 
 @app.command()
@@ -134,36 +142,41 @@ def execute(context: typer.Context, name: Name = "lab") -> None:
 
 
 @app.command(name="break")
-def break_(host: str, fault: Fault, name: Name = "lab") -> None:
+def break_(host: str, fault: Fault, name: Name = "lab", as_json: AsJson = False) -> None:
     """Cut a host's power, freeze it, unplug it, or fill its disk."""
-    with _told():
+    with _told(as_json=as_json):
         operations.find(name).befall(host, fault)
-        _say(f"{host}: {fault}")
+        _answer(f"{host}: {fault}", {"lab": name, "host": host, "fault": fault}, as_json=as_json)
 
 
 @app.command()
-def mend(host: str, name: Name = "lab") -> None:
+def mend(host: str, name: Name = "lab", as_json: AsJson = False) -> None:
     """Undo whatever befell a host; returns when its service answers."""
-    with _told():
+    with _told(as_json=as_json):
         operations.find(name).mend(host)
-        _say(f"{host} is well")
+        _answer(f"{host} is well", {"lab": name, "host": host, "fault": None}, as_json=as_json)
 
 
 @app.command()
-def reset(name: Name = "lab") -> None:
+def reset(name: Name = "lab", as_json: AsJson = False) -> None:
     """Put a lab back to its first state: release, faults, empty database, pool."""
-    with _told():
+    with _told(as_json=as_json):
         operations.find(name).reset()
-        _say(f"lab {name} is as new")
+        _answer(f"lab {name} is as new", {"lab": name}, as_json=as_json)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(*, as_json: bool = False) -> Iterator[None]:
     """Turn errors into a line for the operator; SIGTERM cleans up as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except LabError as error:
+        if as_json:
+            typer.echo(
+                json.dumps({"error": "LabError", "message": error.message, "hint": error.hint}), err=True
+            )
+            raise typer.Exit(1) from None
         typer.echo(f"error: {error.message}", err=True)
         if error.hint:
             typer.echo(f"hint: {error.hint}", err=True)
@@ -193,6 +206,14 @@ def _run(command: list[str], name: str) -> int:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _answer(text: str, value: Any, *, as_json: bool) -> None:
+    """What a command came to: a remark for people, or a value for programs on standard output."""
+    if as_json:
+        _print_json(value)
+    else:
+        _say(text)
 
 
 def _print_json(value: Any) -> None:
