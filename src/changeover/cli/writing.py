@@ -16,8 +16,8 @@ from changeover.model.plan import Plan
 from changeover.report.changes import check_document, diff_document
 from changeover.report.document import Text
 from changeover.report.plan import outline, plan_document
+from changeover.spec import reference, starter
 from changeover.spec import schema as json_schema
-from changeover.spec import starter
 
 app = typer.Typer(rich_help_panel="Before the run")
 
@@ -26,12 +26,15 @@ app = typer.Typer(rich_help_panel="Before the run")
 async def init(
     settings: Settings,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--reference", help="Write every key there is, each explained, to leave out from.")
+    ] = False,
 ) -> None:
-    """Write a site's file to start from, in which every line is explained."""
+    """Write a site's file to start from: what most sites need, or with --reference all there is."""
     path = settings.file
     if path.exists() and not force:
         raise RefusedError(f"{path} exists already", hint="give another --file, or --force to overwrite it")
-    save(path, starter().encode())
+    save(path, (reference() if whole else starter()).encode())
     settings.output.answer(
         {"file": str(path)}, lambda: Text(f"wrote {path}; fill it in, then `changeover check`")
     )

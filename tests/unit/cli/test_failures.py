@@ -11,6 +11,7 @@ from changeover.cli.exits import Exit
 from changeover.cli.failures import explain, without_secrets
 from changeover.cli.output import Output
 from changeover.errors import FencedError, HostError, SpecError
+from changeover.spec import reference, starter
 from tests.terminalkit import Terminal
 
 
@@ -93,6 +94,13 @@ def test_a_file_that_is_no_plan_is_bad_input(changeover: Terminal) -> None:
     fresh = msgspec.json.decode(Path("plan.json").read_bytes())
     Path("plan.json").write_bytes(msgspec.json.encode({**fresh, "format": 99}))
     assert "a plan of format 99" in changeover("run", "plan.json").err
+
+
+@pytest.mark.parametrize(("more", "text"), [((), starter()), (("--reference",), reference())])
+def test_init_writes_what_was_asked(changeover: Terminal, more: tuple[str, ...], text: str) -> None:
+    """What most sites need, or every key there is."""
+    assert changeover("init", *more).code == 0
+    assert Path("changeover.yaml").read_text() == text
 
 
 def test_init_never_overwrites_unasked(changeover: Terminal) -> None:
