@@ -18,7 +18,9 @@ BATCHES = st.lists(
     min_size=1,
     max_size=4,
 ).map(tuple)
-GATES = st.lists(st.sampled_from(["canary", "batch-1", "batch-2", "batch-3", "verify"]), unique=True).map(tuple)
+GATES = st.lists(st.sampled_from(["canary", "batch-1", "batch-2", "batch-3", "verify"]), unique=True).map(
+    tuple
+)
 
 
 def test_the_spec_asks_for_the_capabilities_that_strategies_need() -> None:
