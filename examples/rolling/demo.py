@@ -57,7 +57,7 @@ def inside() -> None:
         plan = str(directory / "plan.json")
         command("plan", "-o", plan)
         command("run", plan, "--reason", "demonstration")
-    command("report")
+    receipt()
     command("finalize", "--reason", "the receipt is clean")
 
     title("The same, with the conductor killed in the middle")
@@ -69,7 +69,7 @@ def inside() -> None:
         print(f"\n*** the conductor, process {conductor.pid}, was killed with SIGKILL ***")
         command("status", allowed=(0, 3))
         command("resume")
-    command("report")
+    receipt()
 
 
 def title(text: str) -> None:
@@ -83,6 +83,28 @@ def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
     code = subprocess.run([CHANGEOVER, *arguments], check=False).returncode
     if code not in allowed:
         raise typer.Exit(code)
+
+
+def receipt() -> None:
+    """Print the report; anything that was lost, or that nobody measured, ends the demonstration."""
+    command("report")
+    line = [CHANGEOVER, "report", "--json"]
+    report = json.loads(subprocess.run(line, check=True, capture_output=True).stdout)
+    problems = blemishes(report["total"])
+    if problems:
+        raise SystemExit(f"demo: the receipt is not clean: {'; '.join(problems)}")
+
+
+def blemishes(cost: dict[str, Any]) -> list[str]:
+    """What keeps a receipt from being clean, a sentence each; in the JSON, what is zero or empty is left out."""
+    found: list[str] = []
+    for loss in (cost["requests"], cost["sessions"], cost["writes"]):
+        if loss["seen"] is None or "note" in loss:
+            found.append(f"{loss['what']}: not wholly measured ({loss.get('note', 'no ledger')})")
+        if loss["seen"]:
+            found.append(f"{loss['what']}: {loss['seen']}")
+    found += [f"{what}: none at all" for what in ("sent", "opened", "acknowledged") if not cost.get(what)]
+    return found
 
 
 class begin:  # noqa: N801 - reads as what it does
