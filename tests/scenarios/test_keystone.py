@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ CHANGEOVER = str(Path(sys.executable).with_name("changeover"))
 NODES = ("app1", "app2", "app3")
 CLIENTS = ("users", "projects")
 EXPAND = "main/expand/expand"
+LOCK_TIMEOUT_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,18 @@ class Upgraded:
         return self.cluster.world.run_on(host, ["sh", "-ec", script]).strip()
 
     def ask(self, *arguments: str) -> Any:
-        """The JSON that a command answers."""
+        """What a command answers with `--json`."""
+        return json.loads(self._asked(*arguments))
+
+    def events(self, step: str) -> list[dict[str, Any]]:
+        """What the journal says of a step."""
+        said = self._asked("log", "--file", str(EXAMPLE / "changeover.yaml"), "--step", step)
+        return [json.loads(line) for line in said.splitlines()]
+
+    def _asked(self, *arguments: str) -> str:
         environment = os.environ | {"CHANGEOVER_LAB_DIRECTORY": str(self.cluster.directory.path)}
         line = [CHANGEOVER, *arguments, "--json"]
-        done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        return [json.loads(item) for item in done.stdout.splitlines()]
+        return subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +77,14 @@ def upgraded() -> Iterator[Upgraded]:
 
 def test_nothing_was_lost(upgraded: Upgraded) -> None:
     """Clients made users and projects and fetched tokens all the time: no request, session or write was lost."""
-    [report] = upgraded.ask("report", "--file", str(EXAMPLE / "changeover.yaml"))
+    report = upgraded.ask("report", "--file", str(EXAMPLE / "changeover.yaml"))
     total = report["total"]
     assert report["state"] == "done"
     assert [total[what]["seen"] for what in ("requests", "sessions", "writes")] == [0, 0, 0]
     assert total["sent"] > 100
     assert total["acknowledged"] > 20
     for clients in CLIENTS:
-        [cost] = upgraded.ask("probe", "show", str(_ledger(upgraded, clients)))
+        cost = upgraded.ask("probe", "show", str(_ledger(upgraded, clients)))
         assert (cost["requests"]["failed"], cost["writes"]["missing"], cost["writes"]["unverified"]) == (
             0,
             0,
@@ -98,14 +107,17 @@ def test_the_schema_is_that_of_the_new_release(upgraded: Upgraded) -> None:
 
 def test_a_transaction_in_the_way_never_queues_the_site_behind_the_migration(upgraded: Upgraded) -> None:
     """Expand gave up waiting for its lock as often as it took, and nobody waited behind it for longer than that."""
-    events = upgraded.ask("log", "--file", str(EXAMPLE / "changeover.yaml"), "--step", EXPAND)
+    events = upgraded.events(EXPAND)
     gave_up = [event for event in events if "LockNotAvailable" in event.get("evidence", "")]
     assert len(gave_up) >= 2
     assert events[-1]["state"] == "done"
+    waited = re.search(r"nobody waited for a lock longer than (\d+) ms", upgraded.said)
+    assert waited
+    assert int(waited[1]) < 2 * LOCK_TIMEOUT_MS
     begun, ended = _held(upgraded)
     for clients in CLIENTS:
         ledger = str(_ledger(upgraded, clients))
-        [cost] = upgraded.ask("probe", "show", ledger, "--from", str(begun), "--to", str(ended))
+        cost = upgraded.ask("probe", "show", ledger, "--from", str(begun), "--to", str(ended))
         assert cost["requests"]["ok"] == cost["requests"]["sent"] > 0
         assert cost["latency"]["max"] < (ended - begun) / 2
 

@@ -19,11 +19,11 @@ graceful_timeout = 30
 # that begins is ended by the garbage collector, sometime: until then no ALTER TABLE of that table can run.
 
 
-def post_fork(server, worker):
+def post_fork(_server: object, _worker: object) -> None:
     """Leave what was loaded before the fork out of every collection, so that one takes little."""
     gc.freeze()
 
 
-def post_request(worker, request, environ, response):
+def post_request(_worker: object, _request: object, _environ: object, _response: object) -> None:
     """End the transaction that the request may have left open."""
     gc.collect()
