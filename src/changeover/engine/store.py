@@ -23,6 +23,10 @@ IDLE_SECONDS = 5
 """PostgreSQL ends a transaction that stands idle so long: a conductor frozen inside one must not hold its
 locks against the conductor that takes over."""
 
+SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+POSTGRESQL_NOW = "CAST(extract(epoch from clock_timestamp()) AS float8)"
+"""The time by the database's own clock, in seconds since the epoch."""
+
 FORMAT = 1
 """Of the tables, kept in `user_version` where the journal is an SQLite file."""
 
@@ -65,9 +69,7 @@ class Store:
 
     def now(self) -> sa.ColumnElement[float]:
         """The time by the database's own clock."""
-        if self.sqlite:
-            return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
-        return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Double())
+        return sa.literal_column(SQLITE_NOW if self.sqlite else POSTGRESQL_NOW, sa.Double())
 
     async def _submit(self, work: Callable[[Connection], T], *, writing: bool) -> T:
         return await asyncio.get_running_loop().run_in_executor(

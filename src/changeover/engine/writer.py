@@ -82,7 +82,7 @@ _SQLITE_APPEND = sa.text(
 )
 _POSTGRESQL_APPEND = sa.text(
     "INSERT INTO event (run, seq, epoch, body)"
-    " SELECT :run, (value ->> 'seq')::bigint, :epoch, value::text FROM json_array_elements(CAST(:events AS json))"
+    " SELECT :run, CAST(value ->> 'seq' AS bigint), :epoch, CAST(value AS text) FROM json_array_elements(CAST(:events AS json))"
 )
 
 
