@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -292,6 +293,7 @@ def main() -> None:
     if options.resume:
         asyncio.run(resume(options.resume))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that the database server ends with us
     with tempfile.TemporaryDirectory(dir=options.directory) as made, journals(Path(made)) as kinds:
         throughput(kinds, [1000] if options.quick else [1000, 10_000, 60_000], Path(made))
         restart(kinds, *((800, 1000) if options.quick else (48_000, 60_000)))
