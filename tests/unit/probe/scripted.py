@@ -143,7 +143,7 @@ class JumpClock:
     async def sleep_until(self, moment: float) -> None:
         """Let others run, wait until all is idle, and jump."""
         await asyncio.sleep(0)
-        while not self.idle():  # noqa: ASYNC110 -- what it waits for is the event loop's other work, which needs no event
+        while not self.idle():
             await asyncio.sleep(0)
         self.time = max(self.time, moment)
 

@@ -139,7 +139,7 @@ async def test_no_secret_is_left_behind(start: Start, scripted: ScriptedSite, tm
         scripted.url, "--profile", "secret.yaml", "--ledger", "l.jsonl", "--rate", "50", "--sessions", "2"
     )
     await scripted.reached(40)
-    command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()  # noqa: ASYNC240 -- a file of the kernel's
+    command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     process.send_signal(signal.SIGTERM)
     out, err = await process.communicate()
     assert process.returncode == 0, err
