@@ -20,7 +20,7 @@ import typer
 HERE = Path(__file__).parent
 CHANGEOVER = str(Path(sys.executable).with_name("changeover"))
 RATE = 200
-KILL_AFTER = 24
+KILL_AFTER = 31
 """How many steps are done when the conductor is killed: in the middle of the second node."""
 
 

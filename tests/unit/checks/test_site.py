@@ -1,0 +1,68 @@
+"""The checks on a site in memory: good where it is well, and bad with the evidence where it is not."""
+
+import msgspec
+
+from changeover.checks import machines, site
+from changeover.model.release import Limits
+from changeover.model.values import Outcome
+from changeover.ports import AdminState
+from changeover.simulation import SimulatedHost
+from tests.sites import a_release, a_simulated_site, a_site
+
+
+async def test_a_well_site_is_good_in_everything() -> None:
+    """Hosts, nodes, pool and database, each with a verdict."""
+    simulated = a_simulated_site()
+    await simulated.clock.sleep(60)
+    verdicts = await site.check(a_site(), a_release(), simulated.world)
+    assert [verdict for verdict in verdicts if not verdict.good] == []
+    subjects = {verdict.subject for verdict in verdicts}
+    assert {
+        "app1 health",
+        "app1 version",
+        "app1 disk",
+        "app1 clock",
+        "pool public",
+        "database main",
+    } <= subjects
+
+
+async def test_what_is_wrong_is_said_with_its_evidence() -> None:
+    """A node that is ill, one of another version, a server in drain: three bad verdicts, the rest good."""
+    simulated = a_simulated_site()
+    await simulated.clock.sleep(60)
+    simulated.nodes["app1"].broken.add("health")
+    simulated.nodes["app2"].running = "v0"
+    await simulated.balancers["public"].set_state("app3", AdminState.DRAIN)
+    verdicts = await site.check(a_site(), a_release(), simulated.world)
+    bad = {verdict.subject: verdict.evidence for verdict in verdicts if not verdict.good}
+    assert bad.keys() == {"app1 health", "app2 version", "pool public"}
+    assert bad["app2 version"] == "it runs v0, expected v1"
+    assert "app3 drain" in bad["pool public"]
+
+
+async def test_a_full_disk_is_bad_at_the_limit() -> None:
+    """What is needed exactly is enough; a byte less is not."""
+    simulated = a_simulated_site()
+    needed = 1024 * 1024
+    for free, outcome in ((needed, Outcome.GOOD), (needed - 1024, Outcome.BAD)):
+        host = SimulatedHost("app1", simulated.clock, free=free)
+        assert (await machines.disk(host, "/", needed)).outcome is outcome
+
+
+async def test_a_node_that_does_not_run_has_no_version() -> None:
+    """The facts tell it apart from every version, so that a plan can start with it."""
+    simulated = a_simulated_site()
+    await simulated.application.do("stop", "app2")
+    facts = await site.facts(a_site(), simulated.world)
+    assert facts.versions == {"app1": "v1", "app2": "", "app3": "v1", "app4": "v1"}
+    assert facts.pools == {"public": dict.fromkeys(facts.versions, "ready")}
+
+
+async def test_too_little_room_anywhere_is_bad() -> None:
+    """The limit of the release counts."""
+    simulated = a_simulated_site()
+    await simulated.clock.sleep(60)
+    release = msgspec.structs.replace(a_release(), limits=Limits(disk_free=1 << 50))
+    verdicts = await site.check(a_site(), release, simulated.world)
+    assert {v.subject for v in verdicts if not v.good} == {f"{host.name} disk" for host in a_site().hosts}
