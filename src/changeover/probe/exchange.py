@@ -11,7 +11,7 @@ from changeover import __version__
 from changeover.probe import template
 from changeover.probe.profile import Capture, Request
 from changeover.probe.records import Outcome
-from changeover.probe.template import Variables
+from changeover.probe.template import Variables, names
 
 _FIRST_SERVER_ERROR = 500
 
@@ -79,7 +79,9 @@ class Client:
     async def send(self, request: Request, variables: Variables) -> Reply:
         """Send it once; whatever happens on the way is an outcome, never an exception."""
         had = {morsel.key: morsel.value for morsel in self._jar}
-        headers = {**self._site.headers, **request.headers}
+        # The setup request goes out before the values are there that it brings.
+        shared = {name: value for name, value in self._site.headers.items() if names(value) <= variables.keys()}
+        headers = {**shared, **request.headers}
         content: bytes | aiohttp.FormData | None = None
         if request.body is not None:
             content = msgspec.json.encode(template.tree(request.body, variables))

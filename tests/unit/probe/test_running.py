@@ -280,6 +280,7 @@ async def test_setup_gives_variables_and_a_refusal_renews_them(
     profile = Profile.model_validate(
         {
             "secrets": {"password": {"env": "UNUSED"}},
+            "headers": {"X-Everywhere": "{token}"},
             "setup": {
                 "method": "POST",
                 "path": "/login",
@@ -307,6 +308,8 @@ async def test_setup_gives_variables_and_a_refusal_renews_them(
     logins = [asked for asked in scripted.seen if asked.path == "/login"]
     tokens = [asked.headers["x-auth"] for asked in scripted.seen if asked.path == "/notes"]
     assert json.loads(logins[0].body) == {"password": "p"}
+    assert "x-everywhere" not in logins[0].headers
+    assert all("x-everywhere" in asked.headers for asked in scripted.seen if asked.path == "/notes")
     assert len(logins) == 2
     assert (tokens[0], tokens[-1]) == ("token-s0", f"token-s{logins[1].number}")
     assert (summary.writes.acknowledged, summary.writes.failed) == (3, 1)
