@@ -82,7 +82,9 @@ def test_a_half_lab_is_completed(name: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_cleans_up(name: str, number: signal.Signals) -> None:
     """Ctrl-C while the hosts boot ends with 130 and leaves nothing."""
-    with subprocess.Popen([*CLI, "up", "--name", name, "--nodes", "1"], stderr=subprocess.PIPE) as conductor:
+    # Where the tests run in the background of a script, SIGINT is ignored, and children inherit that.
+    command = ["env", "--default-signal=INT", *CLI, "up", "--name", name, "--nodes", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as conductor:
         lab = Cluster(name)
         wait_until(lambda: lab.world.host_pid("app1") is not None, 60, "the hosts to boot")
         conductor.send_signal(number)
