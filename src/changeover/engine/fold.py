@@ -1,6 +1,5 @@
 """Where a run stands: a pure fold over its events, which admits only the allowed transitions."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -19,6 +18,14 @@ from changeover.engine.owner import Owner
 from changeover.errors import JournalError
 from changeover.model.plan import Plan
 from changeover.model.states import ENDED, RUN_TRANSITIONS, SATISFIED, STEP_TRANSITIONS, RunState, StepState
+
+# To look a member up in its enumeration costs more than all else that is done for an event (Python 3.11).
+_PENDING, _RUNNING, _FAILED, _SKIPPED = (
+    StepState.PENDING,
+    StepState.RUNNING,
+    StepState.FAILED,
+    StepState.SKIPPED,
+)
 
 
 class StepStatus(msgspec.Struct, gc=False):
@@ -64,7 +71,7 @@ class RunStatus:
         self.steps = {step.id: StepStatus() for step in plan.steps()}
         self._unit = {step.id: step.unit for step in plan.steps() if step.unit}
         self._set_aside: set[str] = set()
-        self.counts: Counter[StepState] = Counter({StepState.PENDING: len(self.steps)})
+        self.counts = dict.fromkeys(StepState, 0) | {StepState.PENDING: len(self.steps)}
 
     @property
     def ended(self) -> bool:
@@ -84,6 +91,10 @@ class RunStatus:
     def steps_in(self, *states: StepState) -> list[str]:
         """The steps in these states, in the order of the plan."""
         return [step for step, status in self.steps.items() if status.state in states]
+
+    def state_of(self, step: str) -> StepState:
+        """Where that step stands."""
+        return self.steps[step].state
 
     def is_set_aside(self, unit: str) -> bool:
         """Whether that unit was set aside within the failure budget."""
@@ -123,16 +134,16 @@ class RunStatus:
             raise JournalError(
                 f"run {self.run}: event {event.seq} takes {event.step} from {before} to {state}, which is not allowed"
             )
-        if state is StepState.RUNNING:
+        if state is _RUNNING:
             self._begin(step, event)
-        elif before is StepState.RUNNING:
+        elif before is _RUNNING:
             step.failures += bool(event.error)
-        elif state is StepState.PENDING and event.actor:
+        elif state is _PENDING and event.actor:
             step.failures, step.since = 0, 0.0
-        if state is StepState.SKIPPED:
+        if state is _SKIPPED:
             if event.actor == FAILURE_BUDGET:
                 self._set_aside.add(self._unit[event.step])
-        elif before is StepState.SKIPPED and step.set_aside:
+        elif before is _SKIPPED and step.set_aside:
             self._set_aside.discard(self._unit[event.step])
         step.state = state
         step.last = event
@@ -140,7 +151,7 @@ class RunStatus:
         self.counts[state] += 1
 
     def _begin(self, step: StepStatus, event: StepChanged) -> None:
-        if self.state is not RunState.RUNNING or self.aborting or self.counts[StepState.FAILED]:
+        if self.state is not RunState.RUNNING or self.aborting or self.counts[_FAILED]:
             raise JournalError(
                 f"run {self.run}: event {event.seq} starts {event.step} in a run that is not going on"
             )

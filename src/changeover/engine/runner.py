@@ -117,21 +117,11 @@ class Runner:
         watchers: list[asyncio.Task[None]] = []
         try:
             with uncollected():
-                self._status = await self._journal.status(self._run)
-                self._graph = Graph(self._status.plan)
-            self._recorder = Recorder(
-                self._journal.store,
-                self._lease,
-                self._status,
-                now=self._world.clock.now,
-                redact=self._redact,
-                observer=self._observer,
-                fault=self._fault,
-            )
-            for watch in (self._keep_lease(), self._watch_commands()):
-                watchers.append(asyncio.create_task(watch))
-                watchers[-1].add_done_callback(self._watch_ended)
-            await self._recover()
+                await self._prepare()
+                for watch in (self._keep_lease(), self._watch_commands()):
+                    watchers.append(asyncio.create_task(watch))
+                    watchers[-1].add_done_callback(self._watch_ended)
+                await self._recover()
             await self._conduct()
             self._fault("ending")
             return self._status
@@ -139,6 +129,20 @@ class Runner:
             await _cancel([*watchers, *self._naps.values(), *self._flight.values()])
             with suppress(ChangeoverError):  # then the lease ends by itself
                 await leases.release(self._journal.store, self._lease)
+
+    async def _prepare(self) -> None:
+        """Read where the run stands, and make what conducts it from there."""
+        self._status = await self._journal.status(self._run)
+        self._graph = Graph(self._status.plan)
+        self._recorder = Recorder(
+            self._journal.store,
+            self._lease,
+            self._status,
+            now=self._world.clock.now,
+            redact=self._redact,
+            observer=self._observer,
+            fault=self._fault,
+        )
 
     # The loop
 
@@ -169,15 +173,17 @@ class Runner:
 
     async def _recover(self) -> None:
         """What was in flight when the last conductor ended is in doubt: look at all of it, at once."""
-        steps = [step for step in self._graph.steps if self._status.steps[step.id].state is S.RUNNING]
-        if steps:
-            lost = "the conductor ended while it was in flight"
+        lost = "the conductor ended while it was in flight"
+        running = self._status.steps_in(S.RUNNING)
+        if running:
             await self._recorder.record(
-                *(StepChanged(step=step.id, state=S.IN_DOUBT, evidence=lost) for step in steps)
+                *(StepChanged(step=step, state=S.IN_DOUBT, evidence=lost) for step in running)
             )
-        for step in self._graph.steps:
-            if self._status.steps[step.id].state is S.IN_DOUBT:
-                self._fly(step, self._resolve(step))
+        if self._status.in_flight:
+            doubtful = set(self._status.steps_in(S.IN_DOUBT))
+            for step in self._graph.steps:
+                if step.id in doubtful:
+                    self._fly(step, self._resolve(step))
         self._reschedule()
 
     def _reschedule(self) -> None:
@@ -190,7 +196,7 @@ class Runner:
                 del self._naps[step]
                 nap.cancel()
         self._scheduler = Scheduler(
-            self._graph, lambda step: self._status.steps[step].state, self._flight.keys(), self._naps.keys()
+            self._graph, self._status.state_of, self._flight.keys(), self._naps.keys()
         )
 
     def _land(self) -> None:
@@ -215,7 +221,8 @@ class Runner:
         if not self._mail:
             return
         self._mail = False
-        for command in await self._journal.pending_commands(self._run):
+        pending = await self._journal.pending_commands(self._run)
+        for command in pending:
             self._fault("obeying")
             decision = commands.decide(command, self._status)
             outcome = "refused" if decision.refused else "taken"
@@ -227,7 +234,8 @@ class Runner:
             self._fault("obeyed")
             if self._status.ended:
                 return
-        self._reschedule()
+        if pending:
+            self._reschedule()
 
     async def _judge(self) -> None:
         """What failed either sets its unit aside, within the failure budgets, or stops the run."""

@@ -35,6 +35,7 @@ class Scheduler:
         self._left = [len(stage.steps) for stage in graph.plan.stages]
         self._needs = list(graph.needs)
         self._pending = bytearray(len(graph.steps))  # to be handed out, and in no queue yet
+        pending = StepState.PENDING
         for place, step in enumerate(graph.steps):
             state = state_of(step.id)
             if step.id in flying:
@@ -43,7 +44,7 @@ class Scheduler:
                 self._left[graph.stage[place]] -= 1
                 for dependent in graph.dependents.get(place, ()):
                     self._needs[dependent] -= 1
-            elif state is StepState.PENDING and step.id not in held:
+            elif state is pending and step.id not in held:
                 self._pending[place] = True
         self._stage = -1
         self._advance()
