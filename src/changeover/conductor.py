@@ -141,11 +141,18 @@ class Conductor(Attached):
 
         `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
         """
+        unknown = {step.do.action for step in plan.steps() if not step.person} - ACTIONS.keys()
+        if unknown:
+            raise RefusedError(
+                f"the plan asks for what nobody knows how to do: {', '.join(sorted(unknown))}",
+                hint="run it with the version of Changeover that made it, or make a new plan",
+            )
         if plan.site.name != self.spec.site.name:
             raise RefusedError(
                 f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",
                 hint="give the file of that site with --file",
             )
+        await self.journal.refuse_second(plan.site.name)
         differs = await self.differences(plan)
         if differs:
             raise StaleError(

@@ -120,6 +120,10 @@ class Journal:
                 await self.store.read(lambda connection: self._refuse_second(connection, plan.site.name))
             raise
 
+    async def refuse_second(self, site: str) -> None:
+        """`LockedError` if a run of the site has not ended: it says who holds it, why and since when."""
+        await self.store.read(lambda connection: self._refuse_second(connection, site))
+
     def _refuse_second(self, connection: Connection, site: str) -> None:
         held = connection.execute(
             sa.select(tables.run, self.store.now().label("now")).where(

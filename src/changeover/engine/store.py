@@ -46,6 +46,7 @@ class Store:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._writing = False
 
     def __str__(self) -> str:
@@ -80,6 +81,12 @@ class Store:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+                self._file = self._identity()
+            elif writing and self._identity() != self._file:
+                raise JournalError(
+                    f"the journal at {self} is no longer the file that it was: it was moved, deleted or replaced",
+                    hint="put it back where it was, then `changeover resume`",
+                )
             self._writing = writing
             with self._connection.begin():
                 return work(self._connection)
@@ -89,6 +96,16 @@ class Store:
             raise JournalError(
                 f"the journal at {self}: {error}", hint="choose another place with --journal"
             ) from error
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Tells the file from every other; None where there is none, as for PostgreSQL and `:memory:`."""
+        if not self.sqlite or not self.url.database or self.url.database == ":memory:":
+            return None
+        try:
+            found = Path(self.url.database).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _connect(self) -> Connection:
         engine = self._sqlite() if self.sqlite else self._postgresql()

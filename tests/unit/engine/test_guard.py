@@ -1,5 +1,7 @@
 """The interlocks as they are asked about a live site."""
 
+import msgspec
+
 from changeover.engine.guard import Guard
 from changeover.model.plan import Facts, Plan, snapshot_label
 from changeover.ports import AdminState
@@ -53,3 +55,16 @@ async def test_a_step_that_touches_no_interlock_is_free() -> None:
     site = a_simulated_site()
     start = next(step for step in _plan().steps() if step.id == "app1/start")
     assert await Guard(_plan(), site.world, "run")(start) is None
+
+
+async def test_the_site_says_which_pools_a_node_is_in() -> None:
+    """A step whose parameters were emptied in an edited plan is held to the same rules."""
+    site = a_simulated_site()
+    await site.clock.sleep(60)
+    guard = Guard(_plan(), site.world, "run")
+    bare = msgspec.structs.replace
+    stop = next(step for step in _plan().steps() if step.id == "app1/stop")
+    migrate = next(step for step in _plan().steps() if step.do.action == "database.migrate")
+    assert await guard(bare(stop, do=bare(stop.do, params={}))) is not None
+    unbacked = {name: value for name, value in migrate.do.params.items() if name != "backup"}
+    assert await guard(bare(migrate, do=bare(migrate.do, params=unbacked))) is not None

@@ -271,3 +271,15 @@ async def test_postgresql_waits_for_the_disk(postgres_server: PostgresServer) ->
         found = await settings(journal, "SHOW", "synchronous_commit", "idle_in_transaction_session_timeout")
         await journal.store.write(lambda c: c.exec_driver_sql(f"{role} RESET synchronous_commit"))
     assert found == ["on", "5s"]
+
+
+async def test_a_journal_that_was_moved_away_is_written_no_more(tmp_path: Path) -> None:
+    """Deleted or replaced under a conductor: it stops, instead of writing where nobody will look."""
+    where = tmp_path / "journal.db"
+    async with Journal.open(where) as journal:
+        run = await begin(journal, PLAN)
+        where.rename(tmp_path / "elsewhere.db")
+        with pytest.raises(JournalError, match="no longer the file that it was"):
+            await tell(journal, run, Verb.PAUSE)
+        (tmp_path / "elsewhere.db").rename(where)
+        await tell(journal, run, Verb.PAUSE)
