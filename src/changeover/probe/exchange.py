@@ -80,7 +80,9 @@ class Client:
         """Send it once; whatever happens on the way is an outcome, never an exception."""
         had = {morsel.key: morsel.value for morsel in self._jar}
         # The setup request goes out before the values are there that it brings.
-        shared = {name: value for name, value in self._site.headers.items() if names(value) <= variables.keys()}
+        shared = {
+            name: value for name, value in self._site.headers.items() if names(value) <= variables.keys()
+        }
         headers = {**shared, **request.headers}
         content: bytes | aiohttp.FormData | None = None
         if request.body is not None:
