@@ -8,6 +8,7 @@ from typing import Literal, Self
 from changeover.actions import ACTIONS
 from changeover.checks import site as live
 from changeover.drivers.secrets import Secrets
+from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, nearest_step
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.guard import Guard
@@ -54,8 +55,15 @@ class Attached:
         run: str | None = None,
         accept_skipped: bool = False,
     ) -> CommandRecord:
-        """Tell the run. Answered at once by its conductor; kept for the next one if it has none now."""
+        """Tell the run. Answered at once by its conductor; kept for the next one if it has none now.
+
+        `RefusedError` for what no conductor could obey: a step that the plan has not, a reason that is missing.
+        """
         run = run or await self.active()
+        if verb in WITH_A_REASON and not reason.strip():
+            raise RefusedError(f"{verb} needs a reason", hint="give it with --reason")
+        if verb in OF_A_STEP:
+            nearest_step(step, (await self.journal.plan(run)).steps())
         number = await self.journal.command(
             run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped
         )

@@ -113,12 +113,20 @@ def test_an_aborted_run_frees_the_site(changeover: Terminal) -> None:
 
 
 def test_a_mistyped_step_is_answered_with_the_nearest(changeover: Terminal) -> None:
-    """The command is stored, refused by the conductor, and the log says which step was meant."""
+    """It is refused at once, whether a conductor is there or not, and nothing is stored."""
     changeover.site.nodes["app1"].broken.add("start")
     changeover("run", "--yes")
-    changeover("retry", "app1/strat")
-    changeover("resume")
-    assert "did you mean 'app1/start'?" in changeover("log").out
+    refused = changeover("retry", "app1/strat")
+    assert refused.code == 4
+    assert "did you mean 'app1/start'?" in refused.err
+
+
+def test_an_empty_reason_is_refused_at_once(changeover: Terminal) -> None:
+    """Who ends a run or leaves a step out says why."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    assert changeover("abort", "--reason", " ").code == 4
+    assert changeover("skip", "app1/start", "--reason", "").code == 4
 
 
 def test_finalize_with_skipped_steps_needs_a_word(changeover: Terminal) -> None:
