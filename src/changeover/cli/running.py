@@ -106,7 +106,11 @@ async def finalize(
             lambda: Text("approved; `changeover watch` shows what comes of it"),
         )
         return Exit.DONE
-    return await _resume(settings, run, on_stop)
+    ended = await _resume(settings, run, on_stop)
+    after = await attached.journal.status(run)
+    if ended is Exit.DONE and any(after.steps[gate].state is StepState.WAITING for gate in gates):
+        return Exit.STOPPED  # the approval was refused, or other commands came before it
+    return ended
 
 
 async def _resume(settings: Settings, run: str, on_stop: OnStop | None) -> Exit:

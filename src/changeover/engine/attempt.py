@@ -118,7 +118,7 @@ class Attempt:
 
 
 def _raised(came: Came, error: Exception, seen: str = "") -> Outcome:
-    message = error.message if isinstance(error, ChangeoverError) else str(error)
+    message = error.message if isinstance(error, ChangeoverError) else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, ChangeoverError) else ""
     evidence = f"{message}; then observed: {seen}" if seen else message
     return Outcome(came, evidence, error=type(error).__name__, hint=hint)

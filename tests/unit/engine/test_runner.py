@@ -159,7 +159,7 @@ async def test_a_defect_in_an_action_is_a_failed_step(journal: Journal) -> None:
     status = await conduct(journal, run, Scripted(x="bug"))
     last = status.steps["x"].last
     assert last is not None
-    assert (last.error, last.evidence) == ("ZeroDivisionError", "a defect")
+    assert (last.error, last.evidence) == ("ZeroDivisionError", "ZeroDivisionError: a defect")
 
 
 async def test_a_step_of_an_unknown_kind_fails_and_says_so(journal: Journal) -> None:
