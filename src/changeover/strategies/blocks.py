@@ -22,62 +22,64 @@ def _timeout(release: Release, name: str, default: float) -> float:
     return release.limits.timeouts.get(name, default)
 
 
-def check_host(host: str, release: Release) -> Step:
-    """See that the host has room and the right time."""
-    limits = release.limits
-    params = {"path": "/", "disk_free": limits.disk_free, "clock_skew": limits.clock_skew}
+def _look(step: str, operation: Operation, summary: str, *, unit: str = "") -> Step:
+    """A step that only looks: there is nothing to undo, and a first look that is bad is repeated once."""
     return Step(
-        id=f"{host}/host-check",
-        do=Operation("host.check", host, params),
-        summary=f"see that {host} has room on its disk and the right time",
+        id=step,
+        do=operation,
+        summary=summary,
         undo_note="changes nothing",
         timeout=30,
         attempts=2,
         retry_wait=1,
         estimate=0.1,
+        unit=unit,
+    )
+
+
+def _removal(node: Node, release: Release) -> Operation:
+    """Take the node out of rotation, as patiently as the release declares."""
+    limits = release.limits
+    patience = {"quiet": limits.quiet, "deadline": limits.drain, "escalation": limits.drain_escalation}
+    return Operation("traffic.remove", node.name, {"servers": dict(node.servers), **patience})
+
+
+def check_host(host: str, release: Release) -> Step:
+    """See that the host has room and the right time."""
+    limits = release.limits
+    params = {"path": "/", "disk_free": limits.disk_free, "clock_skew": limits.clock_skew}
+    return _look(
+        f"{host}/host-check",
+        Operation("host.check", host, params),
+        f"see that {host} has room on its disk and the right time",
     )
 
 
 def check_node(node: Node, version: str) -> Step:
     """See that the node is well and of that version."""
-    return Step(
-        id=f"{node.name}/check",
-        do=Operation("node.check", node.name, {"version": version}),
-        summary=f"see that {node.name} is well and runs {version}",
-        undo_note="changes nothing",
-        timeout=30,
-        attempts=2,
-        retry_wait=1,
-        estimate=0.1,
+    return _look(
+        f"{node.name}/check",
+        Operation("node.check", node.name, {"version": version}),
+        f"see that {node.name} is well and runs {version}",
     )
 
 
 def check_pool(balancer: str, servers: Iterable[str]) -> Step:
     """See that the servers are all in rotation."""
     names = list(servers)
-    return Step(
-        id=f"{balancer}/pool-check",
-        do=Operation("traffic.check", balancer, {"servers": names}),
-        summary=f"see all {len(names)} servers of {balancer} in rotation",
-        undo_note="changes nothing",
-        timeout=30,
-        attempts=2,
-        retry_wait=1,
-        estimate=0.1,
+    return _look(
+        f"{balancer}/pool-check",
+        Operation("traffic.check", balancer, {"servers": names}),
+        f"see all {len(names)} servers of {balancer} in rotation",
     )
 
 
 def check_database(database: str) -> Step:
     """See that the database can be worked with."""
-    return Step(
-        id=f"{database}/database-check",
-        do=Operation("database.check", database),
-        summary=f"see that {database} grants what is needed and holds no half-done migration",
-        undo_note="changes nothing",
-        timeout=30,
-        attempts=2,
-        retry_wait=1,
-        estimate=0.1,
+    return _look(
+        f"{database}/database-check",
+        Operation("database.check", database),
+        f"see that {database} grants what is needed and holds no half-done migration",
     )
 
 
@@ -201,12 +203,6 @@ def leave(node: Node, release: Release) -> tuple[Step, Step]:
     """Drain the node, then take it out of rotation once nobody is on it."""
     limits = release.limits
     servers = {"servers": dict(node.servers)}
-    removal = {
-        **servers,
-        "quiet": limits.quiet,
-        "deadline": limits.drain,
-        "escalation": limits.drain_escalation,
-    }
     patience = limits.drain + 60 if limits.drain_escalation != "wait" else 86400.0
     drain = Step(
         id=f"{node.name}/drain",
@@ -222,7 +218,7 @@ def leave(node: Node, release: Release) -> tuple[Step, Step]:
     )
     remove = Step(
         id=f"{node.name}/out",
-        do=Operation("traffic.remove", node.name, removal),
+        do=_removal(node, release),
         undo=Operation("traffic.enter", node.name, servers),
         summary=f"wait until nobody is on {node.name}, at most {limits.drain:g} s, then take it out",
         needs=(drain.id,),
@@ -290,18 +286,11 @@ def replace(node: Node, release: Release, after: Step) -> tuple[Step, Step, Step
 
 def enter(node: Node, release: Release, after: Step) -> Step:
     """Bring the node back into rotation and see it there."""
-    limits = release.limits
     servers = {"servers": dict(node.servers)}
-    removal = {
-        **servers,
-        "quiet": limits.quiet,
-        "deadline": limits.drain,
-        "escalation": limits.drain_escalation,
-    }
     return Step(
         id=f"{node.name}/enter",
         do=Operation("traffic.enter", node.name, servers),
-        undo=Operation("traffic.remove", node.name, removal),
+        undo=_removal(node, release),
         summary=f"bring {node.name} back and see the balancer send it sessions",
         needs=(after.id,),
         timeout=_timeout(release, "enter", 120),
@@ -339,15 +328,10 @@ def hold(gate: str, node: Node, seconds: float) -> Step:
 
 def verify(node: Node, version: str) -> Step:
     """See that the node is well, of that version, and in rotation."""
-    return Step(
-        id=f"{node.name}/verify",
-        do=Operation("node.verify", node.name, {"version": version, "servers": dict(node.servers)}),
-        summary=f"see that {node.name} is well, runs {version}, and is in rotation",
-        undo_note="changes nothing",
-        timeout=30,
-        attempts=2,
-        retry_wait=1,
-        estimate=0.1,
+    return _look(
+        f"{node.name}/verify",
+        Operation("node.verify", node.name, {"version": version, "servers": dict(node.servers)}),
+        f"see that {node.name} is well, runs {version}, and is in rotation",
         unit=node.name,
     )
 
