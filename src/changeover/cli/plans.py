@@ -1,4 +1,4 @@
-"""Plans in files."""
+"""Plans in files, each with the digest of the plan that was reviewed."""
 
 import os
 import tempfile
@@ -10,20 +10,46 @@ from changeover.errors import SpecError
 from changeover.model.plan import FORMAT, Plan
 
 
+class Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """What is in the file: the plan as it was made, and the digest that names exactly it."""
+
+    format: int
+    digest: str
+    plan: msgspec.Raw
+
+
+def save_plan(path: Path, plan: Plan) -> None:
+    """Save it so that `read_plan` gives back this plan and no other."""
+    saved = Saved(FORMAT, plan.digest(), msgspec.Raw(plan.to_json()))
+    save(path, msgspec.json.format(msgspec.json.encode(saved), indent=1) + b"\n")
+
+
 def read_plan(path: Path) -> Plan:
-    """The plan in a file; `SpecError` if there is none, or one of another format."""
+    """The plan in a file; `SpecError` if there is none, one of another format, or one that was edited.
+
+    What runs is what was reviewed, so there is no way to run an edited one: a person who wants another plan
+    writes that in the site's file, where the strategy and its rules see it.
+    """
+    again = "make it again with `changeover plan -o`"
     try:
-        plan = Plan.from_json(path.read_bytes())
+        saved = msgspec.json.decode(path.read_bytes(), type=Saved)
+        if saved.format != FORMAT:
+            raise SpecError(
+                f"{path}: a plan of format {saved.format}, this version of Changeover runs {FORMAT}",
+                hint=again,
+            )
+        plan = Plan.from_json(bytes(saved.plan))
     except OSError as error:
         raise SpecError(
             f"{path}: cannot be read: {error.strerror}", hint="`changeover plan -o` saves one"
         ) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(f"{path}: not a plan: {error}", hint="`changeover plan -o` saves one") from error
-    if plan.format != FORMAT:
+    if plan.digest() != saved.digest:
         raise SpecError(
-            f"{path}: a plan of format {plan.format}, this version of Changeover runs {FORMAT}",
-            hint="make it again with `changeover plan -o`",
+            f"{path}: it was changed after it was saved: the plan in it is {plan.digest()[:12]}, "
+            f"saved was {saved.digest[:12]}",
+            hint="change what you want otherwise in the site's file, then " + again,
         )
     return plan
 

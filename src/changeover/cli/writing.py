@@ -8,7 +8,7 @@ import typer
 
 from changeover.cli.command import Settings, command
 from changeover.cli.exits import Exit
-from changeover.cli.plans import read_plan, save
+from changeover.cli.plans import read_plan, save, save_plan
 from changeover.conductor import Conductor
 from changeover.errors import RefusedError, SpecError
 from changeover.model import diff as plans
@@ -76,7 +76,7 @@ async def plan(
     earlier = await _earlier(conductor, diff) if diff else None
     fresh = await conductor.plan()
     if output:
-        save(output, fresh.to_json())
+        save_plan(output, fresh)
         settings.output.note(f"saved as {output}; `changeover run {output}` runs exactly this plan")
     if earlier:
         _compare(settings, earlier, fresh)

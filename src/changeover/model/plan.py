@@ -123,5 +123,6 @@ class Plan(Value, frozen=True):
         return msgspec.json.decode(data, type=cls)
 
     def digest(self) -> str:
-        """Names exactly this plan: 64 hexadecimal digits."""
-        return hashlib.sha256(self.to_json()).hexdigest()
+        """Names exactly this plan, also once it was written and read back: 64 hexadecimal digits."""
+        read_back = Plan.from_json(self.to_json())  # in which 30 and 30.0 are the same number
+        return hashlib.sha256(read_back.to_json()).hexdigest()

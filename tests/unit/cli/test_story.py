@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from changeover.model.plan import Plan
+from changeover.cli.plans import read_plan
 from changeover.model.release import Batch, Gate
 from changeover.spec import starter
 from tests.terminalkit import Terminal, a_terminal
@@ -36,7 +36,7 @@ def test_a_check_that_is_not_good_is_refused(changeover: Terminal) -> None:
 def test_a_saved_plan_is_what_runs(changeover: Terminal) -> None:
     """Plan, save, run up to the finalize gate, finalize: each ends with 0."""
     assert changeover("plan", "-o", "plan.json", "--brief").code == 0
-    saved = Plan.from_json(Path("plan.json").read_bytes())
+    saved = read_plan(Path("plan.json"))
     ran = changeover("run", "plan.json", "--reason", "CHG-1", "--json")
     assert (ran.code, ran.lines[-1]["state"], ran.lines[-1]["finalize_left"]) == (0, "waiting", True)
     assert {node.running for node in changeover.site.nodes.values()} == {"v2"}
@@ -74,6 +74,26 @@ def test_a_stale_plan_is_refused_with_what_differs(changeover: Terminal) -> None
     assert (error["error"], error["exit"]) == ("StaleError", 4)
     assert "app3 runs v0, the plan says v1" in error["message"]
     assert changeover("runs", "--json").json == []
+
+
+@pytest.mark.parametrize("command", [("run", "plan.json"), ("plan", "--diff", "plan.json")])
+def test_a_plan_edited_by_hand_is_refused(changeover: Terminal, command: tuple[str, ...]) -> None:
+    """One step's target, changed in the file to another valid one: it is bad input, and nothing has begun."""
+    changeover("plan", "-o", "plan.json")
+    Path("plan.json").write_text(Path("plan.json").read_text().replace('"disk_free": ', '"disk_free": 1'))
+    ended = changeover(*command)
+    assert ended.code == 2
+    assert "plan.json: it was changed after it was saved: the plan in it is " in ended.err
+    assert "then make it again with `changeover plan -o`" in ended.err
+    assert changeover("runs", "--json").json == []
+
+
+def test_a_saved_plan_may_be_laid_out_anew(changeover: Terminal) -> None:
+    """The digest names the plan, not the bytes of the file."""
+    changeover("plan", "-o", "plan.json")
+    saved = Path("plan.json").read_bytes()
+    Path("plan.json").write_bytes(msgspec.json.format(saved, indent=4))
+    assert changeover("run", "plan.json").code == 0
 
 
 def test_a_failure_stops_the_run_and_a_retry_goes_on(changeover: Terminal) -> None:
