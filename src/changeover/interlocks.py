@@ -21,7 +21,7 @@ class ObservedSite(Value, frozen=True):
 
 STOPS_SERVING = frozenset({"node.stop", "node.switch"})
 LEAVES_ROTATION = frozenset({"traffic.drain", "traffic.remove"})
-NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command"})
+NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command", "database.restore"})
 
 
 def capacity_floor(site: ObservedSite, operation: Operation, keep_serving: int) -> Verdict:

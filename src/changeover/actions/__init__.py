@@ -11,6 +11,7 @@ _KINDS: tuple[Action, ...] = (
     database.CommandMigrate(),
     database.DropSnapshot(),
     database.Migrate(),
+    database.Restore(),
     database.Revert(),
     database.TakeSnapshot(),
     database.VerifySnapshot(),

@@ -7,7 +7,7 @@ import msgspec
 from changeover.actions.base import Context
 from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
-from changeover.model.values import Observation, absent, done, unknown
+from changeover.model.values import Observation, Presence, absent, done, unknown
 from changeover.ports import Database, Snapshot
 
 MEBIBYTE = 1024 * 1024
@@ -157,3 +157,27 @@ class CommandMigrate:
     def _values(operation: Operation) -> dict[str, str]:
         params = operation.params
         return {"release": params["release"], "lock_timeout": f"{params['lock_timeout']:g}"}
+
+
+class Restore:
+    """Put the database back to the snapshot, in place of taking back the migrations in `instead_of`.
+
+    What was written since the snapshot is lost, so it is done once: when none of them is there it is done.
+    """
+
+    kind: ClassVar[str] = "database.restore"
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when none of the migrations is there any more, nor a part of one."""
+        there: list[str] = []
+        for migration in msgspec.convert(operation.params["instead_of"], tuple[Operation, ...]):
+            kind = CommandMigrate if migration.action == CommandMigrate.kind else Migrate
+            seen = await kind().observe(migration, context)
+            if seen.presence is not Presence.ABSENT:
+                there.append(seen.evidence)
+        return absent("; ".join(there)) if there else done("none of the migrations is there")
+
+    async def perform(self, operation: Operation, context: Context) -> str:
+        """Restore, and compare; a snapshot that is not verified is refused."""
+        await _database(operation, context).restore(_label(operation, context))
+        return f"restored from {_label(operation, context)}"

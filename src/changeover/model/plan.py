@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -26,20 +27,31 @@ class Operation(Value, frozen=True):
     params: Mapping[str, Json] = {}
 
 
+class Direction(StrEnum):
+    """Where a run goes that cannot go on in a stage, and what becomes of the stage when a later one fails."""
+
+    UNDO = "undo"
+    FORWARD = "forward"
+    ASK = "ask"
+
+
 class Step(Value, frozen=True):
     """One operation in the plan.
 
     `id` is stable and readable (`app1/drain`). `needs` names steps of the same stage, or of earlier ones,
     that come first. `limits` names the limits of the plan that it takes a place in. Times are seconds.
-    `undo` is made while planning, from the facts then known; where there is none, `undo_note` says what
-    takes its place. `unit` is what the failure budgets count: the node that the step belongs to.
+    `undo` are the steps, one after another, that take it back, also when it is half done; they are made
+    while planning, from the facts then known. `restore` labels the snapshot that takes it back where they
+    cannot. Where there is neither, `undo_note` says why.
+    `unit` is what the failure budgets count: the node that the step belongs to.
     `person` marks a gate: it waits for `approve` and is never performed.
     """
 
     id: str
     do: Operation
     summary: str
-    undo: Operation | None = None
+    undo: tuple["Step", ...] = ()
+    restore: str = ""
     undo_note: str = ""
     needs: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -64,6 +76,8 @@ class Stage(Value, frozen=True):
 
     `in_rotation` is how many nodes serve at the least while it runs. `finalize` marks the stage that gives
     up the way back: its gate stays shut while a skipped step is not addressed. `affected` says who notices.
+    `back` is the direction of the way out of it; there is none past a stage that goes *forward*.
+    `outage` marks a stage in which a person has agreed that nobody is served: no floor holds in it.
     """
 
     name: str
@@ -74,6 +88,8 @@ class Stage(Value, frozen=True):
     promise: Promise = Promise()
     finalize: bool = False
     batch: int = 0
+    back: Direction = Direction.UNDO
+    outage: bool = False
 
 
 class Facts(Value, frozen=True):

@@ -1,6 +1,7 @@
 """The release: from which version to which, with the database changes that go with it."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from changeover.model.values import Value
 
@@ -92,8 +93,45 @@ class Limits(Value, frozen=True):
     clock_skew: float = 5.0
 
 
+class Ability(StrEnum):
+    """What a version can do on a schema: be started there, go on running there, or neither."""
+
+    START = "start"
+    RUN = "run"
+    NO = "no"
+
+
+class Coexistence(Value, frozen=True):
+    """What each version can do on the other's schema. It decides in which order the way back goes."""
+
+    old_on_new: Ability = Ability.START
+    new_on_old: Ability = Ability.NO
+
+
+class Cause(StrEnum):
+    """Why a run cannot go on."""
+
+    FAILURE = "failure"
+    BUDGET = "budget"
+    GATE = "gate"
+    DEADLINE = "deadline"
+    INTERLOCK = "interlock"
+
+
+class Fallback(Value, frozen=True):
+    """When the way back is begun without a person, and how each stage is to be taken back.
+
+    `deadline` is how many seconds after the run began it must have been verified; 0: there is none.
+    `stages` names the direction of a stage other than the strategy's own.
+    """
+
+    on: frozenset[Cause] = frozenset()
+    deadline: float = 0.0
+    stages: Mapping[str, str] = {}
+
+
 class Release(Value, frozen=True):
-    """The upgrade that is wanted."""
+    """The upgrade that is wanted. `estimates`: kind of action → how many seconds it takes, as a rule."""
 
     from_version: str
     to_version: str
@@ -105,3 +143,6 @@ class Release(Value, frozen=True):
     limits: Limits = Limits()
     migrations: tuple[Migrations, ...] = ()
     variables: Mapping[str, str] = {}
+    coexistence: Coexistence = Coexistence()
+    fallback: Fallback = Fallback()
+    estimates: Mapping[str, float] = {}

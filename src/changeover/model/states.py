@@ -23,6 +23,7 @@ class RunState(StrEnum):
     WAITING = "waiting"
     STOPPED = "stopped"
     ABORTED = "aborted"
+    FELL_BACK = "fell back"
     DONE = "done"
 
 
@@ -51,21 +52,22 @@ RUN_TRANSITIONS: dict[tuple[RunState, RunState], str] = {
     (R.RUNNING, R.PAUSED): "a person paused it; what is in flight finishes",
     (R.RUNNING, R.WAITING): "only a gate for a person is left to do",
     (R.RUNNING, R.STOPPED): "a step failed, and nothing may be launched until a person decides",
-    (R.RUNNING, R.ABORTED): "a person aborted it; the site stays where it is",
+    (R.RUNNING, R.ABORTED): "a person ended it; the site stays where it is",
+    (R.RUNNING, R.FELL_BACK): "every step of the way back is done or skipped",
     (R.RUNNING, R.DONE): "every step is done or skipped",
     (R.PAUSED, R.RUNNING): "a person continued it",
-    (R.PAUSED, R.ABORTED): "a person aborted it",
+    (R.PAUSED, R.ABORTED): "a person ended it",
     (R.PAUSED, R.STOPPED): "a step that was in flight failed",
     (R.WAITING, R.RUNNING): "a person approved, refused or skipped",
     (R.WAITING, R.PAUSED): "a person paused it",
     (R.WAITING, R.STOPPED): "a person refused the gate",
-    (R.WAITING, R.ABORTED): "a person aborted it",
+    (R.WAITING, R.ABORTED): "a person ended it",
     (R.STOPPED, R.RUNNING): "a person retried or skipped what had failed",
     (R.STOPPED, R.PAUSED): "a person paused it before deciding on what had failed",
-    (R.STOPPED, R.ABORTED): "a person aborted it",
+    (R.STOPPED, R.ABORTED): "a person ended it",
 }
 
-ENDED = frozenset({R.ABORTED, R.DONE})
+ENDED = frozenset({R.ABORTED, R.FELL_BACK, R.DONE})
 """A run in one of these no longer holds its site."""
 
 SATISFIED = frozenset({S.DONE, S.SKIPPED})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from changeover.model.plan import Budget, Operation, Plan, Promise, Stage, Step
+from changeover.model.plan import Budget, Plan, Promise, Stage, Step
 from changeover.model.release import SqlMigration
 from changeover.model.values import Value
 from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
@@ -143,17 +143,19 @@ def _step(step: Step, known: Outline) -> tuple[Text, ...]:
     return cells(
         step.id,
         Text(step.summary, Tone.STRONG if step.person else Tone.PLAIN),
-        operation(step.undo) if step.undo else Text(step.undo_note or "nothing", Tone.QUIET),
+        _undone(step),
         seconds(known.estimate.steps[step.id].lasts),
         Text("" if step.person else f"{tries}{seconds(step.timeout)}", Tone.QUIET),
     )
 
 
-def operation(do: Operation) -> str:
-    """`node.switch app1 release=v1`: the action, its target, and those parameters that are words."""
-    simple = [f"{name}={value}" for name, value in do.params.items() if isinstance(value, str) and value]
-    named = [value["name"] for value in do.params.values() if isinstance(value, dict) and "name" in value]
-    return " ".join((do.action, do.target, *named, *simple))
+def _undone(step: Step) -> Text:
+    """In words: by which steps, by a restore, or why not at all."""
+    if step.undo:
+        return Text("; ".join(undo.summary for undo in step.undo))
+    if step.restore:
+        return Text(f"restore the snapshot {step.restore}")
+    return Text(step.undo_note or "nothing", Tone.QUIET)
 
 
 def _migrations(plan: Plan) -> Iterator[Table]:

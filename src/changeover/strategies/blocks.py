@@ -3,11 +3,11 @@
 Estimates are seconds, stated here as defaults: the spec's timeouts bound them, measured runs replace them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from changeover.model.plan import Operation, Step
+from changeover.model.plan import Operation, Stage, Step
 from changeover.model.release import CommandMigration, Migrations, Release, SqlMigration
 from changeover.model.site import Node
 
@@ -16,6 +16,57 @@ ROTATION = "rotation"
 
 INSTALLS = "installs"
 """The limit on how many nodes are staged at once."""
+
+BACK = "back/"
+"""What the names of the steps of the way back begin with."""
+
+CHANGES_NOTHING = "changes nothing"
+
+
+def as_found(stage: Stage, idle: Sequence[Node]) -> Stage:
+    """The stage, in which nothing is taken back on a node that did not serve when the plan was made."""
+    names = {node.name for node in idle}
+    steps = tuple(
+        msgspec.structs.replace(step, undo=(), undo_note=f"{step.unit} did not serve when the plan was made")
+        if step.unit in names and step.undo
+        else step
+        for step in stage.steps
+    )
+    return msgspec.structs.replace(stage, steps=steps)
+
+
+def unless_applied(step: Step, applied: Sequence[str]) -> Step:
+    """The step, which is not taken back if its migration had been applied when the plan was made."""
+    if step.id.rpartition("/")[2] not in applied:
+        return step
+    note = "it had been applied when the plan was made"
+    return msgspec.structs.replace(step, undo=(), restore="", undo_note=note)
+
+
+def chain(*steps: Step) -> tuple[Step, ...]:
+    """The steps, each needing the one before it."""
+    before: tuple[str, ...] = ()
+    chained: list[Step] = []
+    for step in steps:
+        chained.append(msgspec.structs.replace(step, needs=(*step.needs, *before)))
+        before = (step.id,)
+    return tuple(chained)
+
+
+def _back(*steps: Step) -> tuple[Step, ...]:
+    """The steps as those of a way back, which is not taken back itself."""
+    names = {step.id for step in steps}
+    return tuple(
+        msgspec.structs.replace(
+            step,
+            id=f"{BACK}{step.id}",
+            needs=tuple(f"{BACK}{need}" for need in step.needs if need in names),
+            undo=(),
+            restore="",
+            undo_note="",
+        )
+        for step in steps
+    )
 
 
 def _timeout(release: Release, name: str, default: float) -> float:
@@ -28,20 +79,13 @@ def _look(step: str, operation: Operation, summary: str, *, unit: str = "") -> S
         id=step,
         do=operation,
         summary=summary,
-        undo_note="changes nothing",
+        undo_note=CHANGES_NOTHING,
         timeout=30,
         attempts=2,
         retry_wait=1,
         estimate=0.1,
         unit=unit,
     )
-
-
-def _removal(node: Node, release: Release) -> Operation:
-    """Take the node out of rotation, as patiently as the release declares."""
-    limits = release.limits
-    patience = {"quiet": limits.quiet, "deadline": limits.drain, "escalation": limits.drain_escalation}
-    return Operation("traffic.remove", node.name, {"servers": dict(node.servers), **patience})
 
 
 def check_host(host: str, release: Release) -> Step:
@@ -88,7 +132,7 @@ def install(node: Node, release: Release) -> Step:
     return Step(
         id=f"{node.name}/install",
         do=Operation("node.install", node.name, {"release": release.to_version}),
-        undo=Operation("node.uninstall", node.name, {"release": release.to_version}),
+        undo=_back(uninstall(node, release.to_version, "uninstall")),
         summary=f"put {release.to_version} in place on {node.name}, beside what runs",
         limits=(INSTALLS,),
         timeout=_timeout(release, "install", 600),
@@ -104,7 +148,7 @@ def snapshot(database: str, label: str, release: Release, suffix: str = "") -> t
     take = Step(
         id=f"{database}/snapshot{suffix}",
         do=Operation("database.snapshot", database, {"label": label}),
-        undo=Operation("database.drop-snapshot", database, {"label": label}),
+        undo=_back(_drop(database, label, suffix)),
         summary=f"take the snapshot {label} of {database} while it is written to",
         timeout=_timeout(release, "snapshot", 3600),
         attempts=2,
@@ -123,6 +167,18 @@ def snapshot(database: str, label: str, release: Release, suffix: str = "") -> t
         estimate=20,
     )
     return take, verify
+
+
+def _drop(database: str, label: str, suffix: str) -> Step:
+    return Step(
+        id=f"{database}/drop-snapshot{suffix}",
+        do=Operation("database.drop-snapshot", database, {"label": label}),
+        summary=f"remove the snapshot {label} of {database}",
+        timeout=300,
+        attempts=2,
+        retry_wait=2,
+        estimate=1,
+    )
 
 
 def migrations(change: Migrations, phase: str, label: str, release: Release) -> list[Step]:
@@ -152,11 +208,10 @@ def _sql(
         "lock_timeout": change.lock_timeout,
         "backup": label,
     }
-    return Step(
+    step = Step(
         id=f"{change.database}/{phase}/{migration.name}",
         do=Operation("database.migrate", change.database, params),
-        undo=Operation("database.revert", change.database, params) if migration.down else None,
-        undo_note="" if migration.down else f"restore the snapshot {label}",
+        restore=label,
         summary=f"{phase} {change.database}: {migration.name}, waiting at most {change.lock_timeout:g} s for a lock",
         needs=needs,
         timeout=_timeout(release, "migrate", 3600),
@@ -164,6 +219,14 @@ def _sql(
         retry_wait=change.retry_wait,
         estimate=2,
     )
+    if not migration.down:
+        return step
+    down = msgspec.structs.replace(
+        step,
+        do=Operation("database.revert", change.database, params),
+        summary=f"take {migration.name} back from {change.database} by its down script",
+    )
+    return msgspec.structs.replace(step, undo=_back(down))
 
 
 def _command(
@@ -182,13 +245,10 @@ def _command(
         "lock_timeout": change.lock_timeout,
         "backup": label,
     }
-    forwards = {**params, "run": migration.run, "expect": "yes"}
-    backwards = {**params, "run": migration.undo, "expect": "no"}
-    return Step(
+    step = Step(
         id=f"{change.database}/{phase}/{migration.name}",
-        do=Operation("database.command", change.database, forwards),
-        undo=Operation("database.command", change.database, backwards) if migration.undo else None,
-        undo_note="" if migration.undo else f"restore the snapshot {label}",
+        do=Operation("database.command", change.database, {**params, "run": migration.run, "expect": "yes"}),
+        restore=label,
         summary=f"{phase} {change.database}: the application's own {migration.run}, run on {migration.node}, "
         f"waiting at most {change.lock_timeout:g} s for a lock",
         needs=needs,
@@ -197,17 +257,33 @@ def _command(
         retry_wait=change.retry_wait,
         estimate=5,
     )
+    if not migration.undo:
+        return step
+    down = msgspec.structs.replace(
+        step,
+        do=Operation("database.command", change.database, {**params, "run": migration.undo, "expect": "no"}),
+        summary=f"take {migration.name} back from {change.database}: the application's own {migration.undo}, "
+        f"run on {migration.node}",
+    )
+    return msgspec.structs.replace(step, undo=_back(down))
 
 
 def leave(node: Node, release: Release) -> tuple[Step, Step]:
-    """Drain the node, then take it out of rotation once nobody is on it."""
+    """Drain the node, then take it out of rotation once nobody is on it. Both are undone by its coming back."""
+    drain, out = _leaving(node, release)
+    return (
+        msgspec.structs.replace(drain, undo=_back(enter(node, release))),
+        msgspec.structs.replace(out, undo_note="by what undoes the drain"),
+    )
+
+
+def _leaving(node: Node, release: Release) -> tuple[Step, Step]:
     limits = release.limits
     servers = {"servers": dict(node.servers)}
-    patience = limits.drain + 60 if limits.drain_escalation != "wait" else 86400.0
+    patience = {"quiet": limits.quiet, "deadline": limits.drain, "escalation": limits.drain_escalation}
     drain = Step(
         id=f"{node.name}/drain",
         do=Operation("traffic.drain", node.name, servers),
-        undo=Operation("traffic.enter", node.name, servers),
         summary=f"give {node.name} no new sessions",
         limits=(ROTATION,),
         timeout=30,
@@ -216,83 +292,92 @@ def leave(node: Node, release: Release) -> tuple[Step, Step]:
         estimate=0.1,
         unit=node.name,
     )
-    remove = Step(
+    out = Step(
         id=f"{node.name}/out",
-        do=_removal(node, release),
-        undo=Operation("traffic.enter", node.name, servers),
+        do=Operation("traffic.remove", node.name, {**servers, **patience}),
         summary=f"wait until nobody is on {node.name}, at most {limits.drain:g} s, then take it out",
-        needs=(drain.id,),
-        timeout=patience,
+        timeout=limits.drain + 60 if limits.drain_escalation != "wait" else 86400.0,
         estimate=5,
         unit=node.name,
     )
-    return drain, remove
+    return drain, out
 
 
-def replace(node: Node, release: Release, after: Step) -> tuple[Step, Step, Step, Step, Step]:
-    """Stop, switch, start, and see the node well and of the new version."""
+def replace(node: Node, release: Release) -> tuple[Step, Step, Step, Step, Step]:
+    """Stop, switch, start, and see the node well and of the new version; the way back is the same, reversed."""
+    old, new = release.from_version, release.to_version
+    undone = msgspec.structs.replace
+    started = chain(_start(node, release), _health(node, release), _version(node, old, release))
+    stop = undone(_stop(node, release), undo=_back(*started))
+    switch = undone(_switch(node, old, new, release), undo=_back(_switch(node, new, old, release)))
+    start = undone(_start(node, release), undo=_back(_stop(node, release)))
+    return stop, switch, start, _health(node, release), _version(node, new, release)
 
-    def step(
-        verb: str, operation: Operation, undo: Operation | None, summary: str, *, needs: str, **times: float
-    ) -> Step:
-        return Step(
-            id=f"{node.name}/{verb}",
-            do=operation,
-            undo=undo,
-            undo_note="" if undo else "changes nothing",
-            summary=summary,
-            needs=(needs,),
-            unit=node.name,
-            timeout=_timeout(release, verb, times["timeout"]),
-            estimate=times["estimate"],
-        )
 
-    name, old, new = node.name, release.from_version, release.to_version
-    servers = {"servers": dict(node.servers)}
-    start_it, stop_it = Operation("node.start", name), Operation("node.stop", name, servers)
-    to_new = Operation("node.switch", name, {"release": new, **servers})
-    to_old = Operation("node.switch", name, {"release": old, **servers})
-    stop = step("stop", stop_it, start_it, f"stop {name}", needs=after.id, timeout=300, estimate=2)
-    switch = step(
-        "switch",
-        to_new,
-        to_old,
-        f"switch {name} from {old} to {new}",
-        needs=stop.id,
-        timeout=60,
+def _stop(node: Node, release: Release) -> Step:
+    return Step(
+        id=f"{node.name}/stop",
+        do=Operation("node.stop", node.name, {"servers": dict(node.servers)}),
+        summary=f"stop {node.name}",
+        timeout=_timeout(release, "stop", 300),
+        estimate=2,
+        unit=node.name,
+    )
+
+
+def _switch(node: Node, old: str, new: str, release: Release) -> Step:
+    return Step(
+        id=f"{node.name}/switch",
+        do=Operation("node.switch", node.name, {"release": new, "servers": dict(node.servers)}),
+        summary=f"switch {node.name} from {old} to {new}",
+        timeout=_timeout(release, "switch", 60),
         estimate=0.2,
+        unit=node.name,
     )
-    start = step("start", start_it, stop_it, f"start {name}", needs=switch.id, timeout=300, estimate=1)
-    health = step(
-        "health",
-        Operation("node.health", name),
-        None,
-        f"wait until {name} is well",
-        needs=start.id,
-        timeout=300,
+
+
+def _start(node: Node, release: Release) -> Step:
+    return Step(
+        id=f"{node.name}/start",
+        do=Operation("node.start", node.name),
+        summary=f"start {node.name}",
+        timeout=_timeout(release, "start", 300),
+        estimate=1,
+        unit=node.name,
+    )
+
+
+def _health(node: Node, release: Release) -> Step:
+    return Step(
+        id=f"{node.name}/health",
+        do=Operation("node.health", node.name),
+        summary=f"wait until {node.name} is well",
+        undo_note=CHANGES_NOTHING,
+        timeout=_timeout(release, "health", 300),
         estimate=10,
+        unit=node.name,
     )
-    version = step(
-        "version",
-        Operation("node.version", name, {"version": new}),
-        None,
-        f"see that {name} runs {new}",
-        needs=health.id,
-        timeout=30,
+
+
+def _version(node: Node, version: str, release: Release) -> Step:
+    return Step(
+        id=f"{node.name}/version",
+        do=Operation("node.version", node.name, {"version": version}),
+        summary=f"see that {node.name} runs {version}",
+        undo_note=CHANGES_NOTHING,
+        timeout=_timeout(release, "version", 30),
         estimate=0.1,
+        unit=node.name,
     )
-    return stop, switch, start, health, version
 
 
-def enter(node: Node, release: Release, after: Step) -> Step:
+def enter(node: Node, release: Release) -> Step:
     """Bring the node back into rotation and see it there."""
-    servers = {"servers": dict(node.servers)}
     return Step(
         id=f"{node.name}/enter",
-        do=Operation("traffic.enter", node.name, servers),
-        undo=_removal(node, release),
+        do=Operation("traffic.enter", node.name, {"servers": dict(node.servers)}),
         summary=f"bring {node.name} back and see the balancer send it sessions",
-        needs=(after.id,),
+        undo=_back(*chain(*_leaving(node, release))),
         timeout=_timeout(release, "enter", 120),
         attempts=2,
         retry_wait=1,
@@ -307,7 +392,7 @@ def approve(gate: str, summary: str) -> Step:
         id=f"{gate}/approve",
         do=Operation("people.approve", gate),
         summary=summary,
-        undo_note="changes nothing",
+        undo_note=CHANGES_NOTHING,
         person=True,
         timeout=0,
     )
@@ -319,7 +404,7 @@ def hold(gate: str, node: Node, seconds: float) -> Step:
         id=f"{gate}/hold-{node.name}",
         do=Operation("node.hold", node.name, {"seconds": seconds}),
         summary=f"watch {node.name} for {seconds:g} s; stop if it is not well",
-        undo_note="changes nothing",
+        undo_note=CHANGES_NOTHING,
         timeout=seconds + 60,
         estimate=seconds,
         unit=node.name,
@@ -336,13 +421,13 @@ def verify(node: Node, version: str) -> Step:
     )
 
 
-def uninstall(node: Node, version: str) -> Step:
-    """Remove the old release."""
+def uninstall(node: Node, version: str, name: str = "remove-old") -> Step:
+    """Remove a release that the node does not run."""
     return Step(
-        id=f"{node.name}/remove-old",
+        id=f"{node.name}/{name}",
         do=Operation("node.uninstall", node.name, {"release": version}),
         summary=f"remove {version} from {node.name}",
-        undo=Operation("node.install", node.name, {"release": version}),
+        undo_note="install it again",
         timeout=300,
         attempts=2,
         retry_wait=2,

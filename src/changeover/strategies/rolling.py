@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from changeover.errors import SpecError
-from changeover.model.plan import Budget, Facts, Plan, Stage, Step
+from changeover.model.plan import Budget, Direction, Facts, Plan, Stage, Step
 from changeover.model.release import Batch, Gate, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
@@ -26,11 +26,11 @@ def rolling(site: Site, release: Release, facts: Facts) -> Plan:
     nodes = site.application.nodes
     _refuse(site, release, facts)
     serving = [node for node in nodes if _serves(node, facts)]
-    todo = [node for node in nodes if node not in serving]
-    todo += [node for node in serving if _version(node, release, facts) != release.to_version]
+    idle = [node for node in nodes if node not in serving]
+    todo = idle + [node for node in serving if _version(node, release, facts) != release.to_version]
     label = f"before-{release.to_version}"
     stages = [_check(site, release, facts, serving), _stage_release(todo, release)]
-    stages += _snapshot(release, label) + _migrate(release, label)
+    stages += _snapshot(release, label) + _migrate(release, label, facts)
     stages = [msgspec.structs.replace(stage, in_rotation=len(serving)) for stage in stages if stage.steps]
     upgraded = [node for node in serving if node not in todo]
     for number, batch in enumerate(batches(todo, release, len(nodes)), start=1):
@@ -55,9 +55,12 @@ def rolling(site: Site, release: Release, facts: Facts) -> Plan:
         site=site,
         release=release,
         stages=tuple(
-            stage
-            if stage.batch
-            else msgspec.structs.replace(stage, in_rotation=stage.in_rotation or len(nodes))
+            blocks.as_found(
+                stage
+                if stage.batch
+                else msgspec.structs.replace(stage, in_rotation=stage.in_rotation or len(nodes)),
+                idle,
+            )
             for stage in stages
         ),
         facts=facts,
@@ -156,9 +159,11 @@ def _snapshot(release: Release, label: str) -> list[Stage]:
     ]
 
 
-def _migrate(release: Release, label: str) -> list[Stage]:
+def _migrate(release: Release, label: str, facts: Facts) -> list[Stage]:
     steps = [
-        step for change in release.migrations for step in blocks.migrations(change, "expand", label, release)
+        blocks.unless_applied(step, facts.schemas.get(change.database, ()))
+        for change in release.migrations
+        for step in blocks.migrations(change, "expand", label, release)
     ]
     title = "Expand the schema, so that both versions can work on it"
     affected = (
@@ -170,9 +175,8 @@ def _migrate(release: Release, label: str) -> list[Stage]:
 def _batch(name: str, number: int, batch: tuple[Node, ...], release: Release, left: int) -> Stage:
     steps: list[Step] = []
     for node in batch:
-        drain, out = blocks.leave(node, release)
-        replaced = blocks.replace(node, release, after=out)
-        steps += [drain, out, *replaced, blocks.enter(node, release, after=replaced[-1])]
+        works = (*blocks.leave(node, release), *blocks.replace(node, release), blocks.enter(node, release))
+        steps += blocks.chain(*works)
     names = ", ".join(node.name for node in batch)
     affected = f"nobody; sessions on {names} end by themselves"
     if release.limits.drain_escalation == "cut":
@@ -216,4 +220,12 @@ def _finalize(site: Site, release: Release) -> list[Stage]:
         return []
     gate = blocks.approve("finalize", f"a person gives up the way back to {release.from_version}")
     steps = (gate, *(msgspec.structs.replace(step, needs=(*step.needs, gate.id)) for step in work))
-    return [Stage("finalize", f"Give up the way back to {release.from_version}", steps, finalize=True)]
+    return [
+        Stage(
+            "finalize",
+            f"Give up the way back to {release.from_version}",
+            steps,
+            finalize=True,
+            back=Direction.FORWARD,
+        )
+    ]

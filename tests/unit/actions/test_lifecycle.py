@@ -34,6 +34,10 @@ def _op(action: str, target: str, **params: object) -> Operation:
     return Operation(action, target, params)
 
 
+def _raw(action: str, params: object) -> object:
+    return {"action": action, "target": "main", "params": params}
+
+
 CHANGES = [
     Case(_op("node.install", "app1", release="v2"), _op("node.uninstall", "app1", release="v2")),
     Case(
@@ -66,6 +70,15 @@ CHANGES = [
         _op("database.revert", "main", **MIGRATION),
         _op("database.migrate", "main", **MIGRATION),
         [_op("database.migrate", "main", **MIGRATION)],
+    ),
+    Case(
+        _op("database.restore", "main", label="s", instead_of=[_raw("database.migrate", MIGRATION)]),
+        _op("database.migrate", "main", **MIGRATION),
+        [
+            _op("database.snapshot", "main", label="s"),
+            _op("database.verify", "main", label="s"),
+            _op("database.migrate", "main", **MIGRATION),
+        ],
     ),
     Case(
         _op("database.command", "main", run="expand", expect="yes", **COMMAND),

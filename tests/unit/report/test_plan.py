@@ -7,7 +7,7 @@ from changeover.model.plan import Facts, Operation, Stage, Step
 from changeover.model.release import Batch
 from changeover.report.document import Document, Table
 from changeover.report.estimate import Span, estimate, rotation
-from changeover.report.plan import operation, outline, plan_document
+from changeover.report.plan import outline, plan_document
 from changeover.report.words import clock, count, listed, moment, seconds
 from changeover.strategies import STRATEGIES
 from tests.enginekit import a_plan, a_step
@@ -63,9 +63,9 @@ def test_the_stages_say_who_is_affected_and_how_many_serve() -> None:
 
 
 def test_the_steps_say_how_they_are_undone() -> None:
-    """By an operation made beforehand, or by what takes its place; brief leaves them out."""
+    """By steps made beforehand, or by what takes their place; brief leaves them out."""
     steps = rows(plan_document(ROLLING), "5 canary: Upgrade app1")
-    assert "app1/switch | switch app1 from v1 to v2 | node.switch app1 release=v1 | 0.2 s | 1 min" in steps
+    assert "app1/switch | switch app1 from v1 to v2 | switch app1 from v2 to v1 | 0.2 s | 1 min" in steps
     assert [section.title for section in plan_document(ROLLING, steps=False).sections] == [
         "Stages",
         "Migrations",
@@ -79,14 +79,6 @@ def test_the_outline_is_json_with_the_plan_in_it() -> None:
     assert said["digest"] == ROLLING.digest()
     assert said["in_rotation"]["canary"] == {"public": [4, 3, 4]}
     assert msgspec.convert(said["plan"], type(ROLLING)) == ROLLING
-
-
-def test_an_operation_is_told_by_its_words() -> None:
-    """Names of migrations and texts are shown, numbers and structures are not."""
-    do = Operation(
-        "database.revert", "main", {"migration": {"name": "001", "sql": "…"}, "backup": "b", "n": 2.0}
-    )
-    assert operation(do) == "database.revert main 001 backup=b"
 
 
 @pytest.mark.parametrize(
