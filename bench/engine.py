@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the server of the tests is used here, too
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.engine.events import Event, StepChanged
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
@@ -61,6 +61,7 @@ class Nothing:
     """An action without an effect."""
 
     kind: ClassVar[str] = "nothing"
+    params: ClassVar[type[Params]] = Params
 
     async def observe(self, _operation: Operation, _context: Context) -> Observation:
         """It is always done."""

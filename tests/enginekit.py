@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus, fold
 from changeover.engine.journal import Journal
@@ -65,6 +65,7 @@ class Scripted:
     """
 
     kind: ClassVar[str] = "scripted"
+    params: ClassVar[type[Params]] = Params
 
     def __init__(self, **script: str) -> None:
         self.script = {name.replace("__", "/"): words.split() for name, words in script.items()}

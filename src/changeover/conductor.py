@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from changeover.actions import ACTIONS
+from changeover.actions.validation import validate
 from changeover.checks import site as live
 from changeover.drivers.secrets import Secrets
 from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, nearest_step
@@ -147,14 +148,9 @@ class Conductor(Attached):
     ) -> RunStatus:
         """Execute exactly that plan, to its end or until only a person can move it on.
 
-        `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
+        `SpecError` for a step that nobody could perform; `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
         """
-        unknown = {step.do.action for step in plan.steps() if not step.person} - ACTIONS.keys()
-        if unknown:
-            raise RefusedError(
-                f"the plan asks for what nobody knows how to do: {', '.join(sorted(unknown))}",
-                hint="run it with the version of Changeover that made it, or make a new plan",
-            )
+        validate(plan)
         if plan.site.name != self.spec.site.name:
             raise RefusedError(
                 f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.model.plan import Operation, Plan, Stage, Step
 from changeover.model.values import Observation, absent, done, unknown
 from changeover.ports import World
@@ -37,6 +37,7 @@ class Touch:
     """
 
     kind: ClassVar[str] = "touch"
+    params: ClassVar[type[Params]] = Params
 
     def __init__(self, directory: Path) -> None:
         self._effects = directory / "effects"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from changeover.actions import database, looking, node, traffic
-from changeover.actions.base import Action, Context
+from changeover.actions.base import Action, Context, Params
 
-__all__ = ["ACTIONS", "Action", "Context"]
+__all__ = ["ACTIONS", "Action", "Context", "Params"]
 
 _KINDS: tuple[Action, ...] = (
     database.CommandMigrate(),

@@ -1,11 +1,22 @@
 """What every kind of step can do."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
+
+import msgspec
 
 from changeover.model.plan import Operation, Plan
-from changeover.model.values import Observation
+from changeover.model.values import Observation, Value
 from changeover.ports import World
+
+
+class Params(Value, frozen=True):
+    """What a plan says of a step besides its target. Each kind that takes parameters declares them and their types."""
+
+    @classmethod
+    def of(cls, operation: Operation) -> Self:
+        """Those of the operation; `msgspec.ValidationError` for any that is missing, unknown or of another type."""
+        return msgspec.convert(operation.params, cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,7 @@ class Context:
 
 
 class Action(Protocol):
-    """The code behind one kind of step.
+    """The code behind one kind of step; `params` are those that it takes, checked before a run begins.
 
     The lifecycle every kind keeps, checked by one harness: observed *absent*, it is performed and then
     observed *done*; performed again it changes nothing; its counterpart, the step's `undo`, makes it
@@ -35,6 +46,7 @@ class Action(Protocol):
     """
 
     kind: ClassVar[str]
+    params: ClassVar[type[Params]]
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Whether the effect is there; changes nothing. A `PortError` means that it cannot be seen now."""

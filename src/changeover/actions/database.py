@@ -1,10 +1,8 @@
 """Snapshots and migrations. The target is the database."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-import msgspec
-
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.values import Observation, Presence, absent, done, unknown
@@ -13,13 +11,46 @@ from changeover.ports import Database, Snapshot
 MEBIBYTE = 1024 * 1024
 
 
+class Labelled(Params, frozen=True):
+    """What the plan calls the snapshot."""
+
+    label: str
+
+
+class Migrating(Params, frozen=True):
+    """The migration, how many seconds it may wait for a lock, and the snapshot there must be before."""
+
+    migration: SqlMigration
+    lock_timeout: float
+    backup: str = ""
+
+
+class Commanding(Params, frozen=True):
+    """The capabilities that run it and tell of it, on which node; `expect` is what `observe` then answers."""
+
+    run: str
+    observe: str
+    expect: Literal["yes", "no"]
+    node: str
+    release: str
+    lock_timeout: float
+    backup: str = ""
+
+
+class Restoring(Labelled, frozen=True):
+    """That, and the migrations that need not be taken back then."""
+
+    instead_of: tuple[Operation, ...]
+    backup: str = ""
+
+
 def _database(operation: Operation, context: Context) -> Database:
     return context.world.databases[operation.target]
 
 
-def _label(operation: Operation, context: Context) -> str:
+def _label(params: Labelled, context: Context) -> str:
     """The snapshot's own name: no other run's snapshot is ever taken for this one's."""
-    return snapshot_label(operation.params["label"], context.run)
+    return snapshot_label(params.label, context.run)
 
 
 def _describe(snapshot: Snapshot) -> str:
@@ -34,47 +65,54 @@ class TakeSnapshot:
     """Take a snapshot, consistent while the application goes on writing."""
 
     kind: ClassVar[str] = "database.snapshot"
+    params: ClassVar[type[Params]] = Labelled
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when a finished snapshot of that label is there."""
-        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
+        snapshot = await _database(operation, context).find_snapshot(_label(Labelled.of(operation), context))
         return done(_describe(snapshot)) if snapshot else absent("no finished snapshot of that label")
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Take it, or find it taken."""
-        return _describe(await _database(operation, context).snapshot(_label(operation, context)))
+        return _describe(
+            await _database(operation, context).snapshot(_label(Labelled.of(operation), context))
+        )
 
 
 class VerifySnapshot:
     """Restore the snapshot into a scratch database and compare: a backup that was never restored is none."""
 
     kind: ClassVar[str] = "database.verify"
+    params: ClassVar[type[Params]] = Labelled
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when the snapshot is marked as verified."""
-        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
+        snapshot = await _database(operation, context).find_snapshot(_label(Labelled.of(operation), context))
         if snapshot is None:
             return absent("no finished snapshot of that label")
         return (done if snapshot.verified else absent)(_describe(snapshot))
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Restore, compare every table, and mark it."""
-        return _describe(await _database(operation, context).verify_snapshot(_label(operation, context)))
+        return _describe(
+            await _database(operation, context).verify_snapshot(_label(Labelled.of(operation), context))
+        )
 
 
 class DropSnapshot:
     """Remove a snapshot."""
 
     kind: ClassVar[str] = "database.drop-snapshot"
+    params: ClassVar[type[Params]] = Labelled
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when there is none of that label."""
-        snapshot = await _database(operation, context).find_snapshot(_label(operation, context))
+        snapshot = await _database(operation, context).find_snapshot(_label(Labelled.of(operation), context))
         return absent(_describe(snapshot)) if snapshot else done("no snapshot of that label")
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Remove it."""
-        await _database(operation, context).drop_snapshot(_label(operation, context))
+        await _database(operation, context).drop_snapshot(_label(Labelled.of(operation), context))
         return "removed"
 
 
@@ -83,7 +121,7 @@ class _Migration:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Ask the ledger; an entry that was begun and not finished is in doubt."""
-        migration = self._migration(operation)
+        migration = Migrating.of(operation).migration
         entries = [e for e in await _database(operation, context).ledger() if e.name == migration.name]
         there, not_there = (done, absent) if self.applied else (absent, done)
         if not entries:
@@ -96,35 +134,31 @@ class _Migration:
             )
         return there(f"{migration.name} is in the ledger")
 
-    @staticmethod
-    def _migration(operation: Operation) -> SqlMigration:
-        return msgspec.convert(operation.params["migration"], SqlMigration)
-
 
 class Migrate(_Migration):
     """Apply one SQL file, never queueing others behind a lock for longer than the declared time."""
 
     kind: ClassVar[str] = "database.migrate"
+    params: ClassVar[type[Params]] = Migrating
     applied: ClassVar[bool] = True
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Apply it together with its entry in the ledger."""
-        return await _database(operation, context).migrate(
-            self._migration(operation), lock_timeout=float(operation.params["lock_timeout"])
-        )
+        params = Migrating.of(operation)
+        return await _database(operation, context).migrate(params.migration, lock_timeout=params.lock_timeout)
 
 
 class Revert(_Migration):
     """Run the `down` text of one SQL file."""
 
     kind: ClassVar[str] = "database.revert"
+    params: ClassVar[type[Params]] = Migrating
     applied: ClassVar[bool] = False
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run it and strike its entry from the ledger."""
-        return await _database(operation, context).revert(
-            self._migration(operation), lock_timeout=float(operation.params["lock_timeout"])
-        )
+        params = Migrating.of(operation)
+        return await _database(operation, context).revert(params.migration, lock_timeout=params.lock_timeout)
 
 
 class CommandMigrate:
@@ -135,28 +169,27 @@ class CommandMigrate:
     """
 
     kind: ClassVar[str] = "database.command"
+    params: ClassVar[type[Params]] = Commanding
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Ask; any answer but yes and no leaves it in doubt."""
-        params = operation.params
-        answer = await context.world.application.ask(
-            params["observe"], params["node"], **self._values(operation)
-        )
+        params = Commanding.of(operation)
+        application = context.world.application
+        answer = await application.ask(params.observe, params.node, **self._values(params))
         if answer.value not in ("yes", "no"):
-            return unknown(f"{params['observe']} answered {answer.value!r}: {answer.evidence}")
-        return (done if answer.value == params["expect"] else absent)(answer.evidence)
+            return unknown(f"{params.observe} answered {answer.value!r}: {answer.evidence}")
+        return (done if answer.value == params.expect else absent)(answer.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run it on its node."""
-        params = operation.params
+        params = Commanding.of(operation)
         return await context.world.application.do(
-            params["run"], params["node"], timeout=context.timeout, **self._values(operation)
+            params.run, params.node, timeout=context.timeout, **self._values(params)
         )
 
     @staticmethod
-    def _values(operation: Operation) -> dict[str, str]:
-        params = operation.params
-        return {"release": params["release"], "lock_timeout": f"{params['lock_timeout']:g}"}
+    def _values(params: Commanding) -> dict[str, str]:
+        return {"release": params.release, "lock_timeout": f"{params.lock_timeout:g}"}
 
 
 class Restore:
@@ -166,11 +199,12 @@ class Restore:
     """
 
     kind: ClassVar[str] = "database.restore"
+    params: ClassVar[type[Params]] = Restoring
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when none of the migrations is there any more, nor a part of one."""
         there: list[str] = []
-        for migration in msgspec.convert(operation.params["instead_of"], tuple[Operation, ...]):
+        for migration in Restoring.of(operation).instead_of:
             kind = CommandMigrate if migration.action == CommandMigrate.kind else Migrate
             seen = await kind().observe(migration, context)
             if seen.presence is not Presence.ABSENT:
@@ -179,5 +213,6 @@ class Restore:
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Restore, and compare; a snapshot that is not verified is refused."""
-        await _database(operation, context).restore(_label(operation, context))
-        return f"restored from {_label(operation, context)}"
+        params = Restoring.of(operation)
+        await _database(operation, context).restore(_label(params, context))
+        return f"restored from {_label(params, context)}"

@@ -1,18 +1,41 @@
 """Steps that only look: prechecks before anything is changed, and the verification afterwards."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import ClassVar
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
+from changeover.actions.node import OfVersion
 from changeover.checks import databases, machines, nodes, traffic
 from changeover.errors import StepError
 from changeover.model.plan import Operation
 from changeover.model.values import Observation, Verdict, absent, done
 
 
+class OfVersionInPools(OfVersion, frozen=True):
+    """That, and balancer → what the node is called in it."""
+
+    servers: Mapping[str, str]
+
+
+class Pool(Params, frozen=True):
+    """The names of the servers that should be in rotation."""
+
+    servers: tuple[str, ...]
+
+
+class Room(Params, frozen=True):
+    """Bytes that must be free at `path`, and by how many seconds the clock may differ."""
+
+    path: str
+    disk_free: int
+    clock_skew: float
+
+
 class _Look:
     """Done when every verdict is good. Performing it changes nothing."""
+
+    params: ClassVar[type[Params]] = Params
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Look once."""
@@ -37,50 +60,55 @@ class NodeCheck(_Look):
     """The node is well and runs the version it should. The target is the node."""
 
     kind: ClassVar[str] = "node.check"
+    params: ClassVar[type[Params]] = OfVersion
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         """Ask for its health and its version."""
-        application = context.world.application
-        return (
-            nodes.health(application, operation.target),
-            nodes.version(application, operation.target, operation.params["version"]),
-        )
+        return _well(operation.target, OfVersion.of(operation).version, context)
 
 
-class NodeVerify(NodeCheck):
+class NodeVerify(_Look):
     """The node is well, runs the version it should, and is in rotation. The target is the node."""
 
     kind: ClassVar[str] = "node.verify"
+    params: ClassVar[type[Params]] = OfVersionInPools
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         """Ask the node, and every balancer that it is a server of."""
+        params = OfVersionInPools.of(operation)
         balancers = context.world.balancers
-        servers = operation.params["servers"].items()
-        pools = (traffic.pool_verdict(balancers[name], [server]) for name, server in servers)
-        return (*super().look(operation, context), *pools)
+        pools = (traffic.pool_verdict(balancers[name], [server]) for name, server in params.servers.items())
+        return (*_well(operation.target, params.version, context), *pools)
+
+
+def _well(node: str, version: str, context: Context) -> tuple[Awaitable[Verdict], ...]:
+    application = context.world.application
+    return nodes.health(application, node), nodes.version(application, node, version)
 
 
 class PoolCheck(_Look):
     """Every server of ours is in the pool and in rotation. The target is the balancer."""
 
     kind: ClassVar[str] = "traffic.check"
+    params: ClassVar[type[Params]] = Pool
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         """Ask the balancer."""
-        return (traffic.pool_verdict(context.world.balancers[operation.target], operation.params["servers"]),)
+        return (traffic.pool_verdict(context.world.balancers[operation.target], Pool.of(operation).servers),)
 
 
 class HostCheck(_Look):
     """The host has room, and its clock is right. The target is the host."""
 
     kind: ClassVar[str] = "host.check"
+    params: ClassVar[type[Params]] = Room
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         """Ask the host for its free space and its time."""
-        host = context.world.hosts[operation.target]
+        host, params = context.world.hosts[operation.target], Room.of(operation)
         return (
-            machines.disk(host, operation.params["path"], int(operation.params["disk_free"])),
-            machines.clock(host, context.world.clock, float(operation.params["clock_skew"])),
+            machines.disk(host, params.path, params.disk_free),
+            machines.clock(host, context.world.clock, params.clock_skew),
         )
 
 

@@ -1,8 +1,9 @@
 """What is done to one node through the application's capabilities. The target is the node."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.actions.waiting import until
 from changeover.checks import nodes
 from changeover.errors import StepError
@@ -12,6 +13,36 @@ from changeover.ports import Answer
 
 RUNNING_SECONDS = 1.0
 """How often a node that is not well yet is asked whether it still runs: that takes a process on its host."""
+
+
+class OfRelease(Params, frozen=True):
+    """The release, as the application's capabilities name it."""
+
+    release: str
+
+
+class Switching(OfRelease, frozen=True):
+    """That, and balancer → what the node is called in it: no node that serves is switched."""
+
+    servers: Mapping[str, str] = {}
+
+
+class Stopping(Params, frozen=True):
+    """Balancer → what the node is called in it: no node that serves is stopped."""
+
+    servers: Mapping[str, str] = {}
+
+
+class OfVersion(Params, frozen=True):
+    """The version that the node should run."""
+
+    version: str
+
+
+class ForSeconds(Params, frozen=True):
+    """How long, in seconds."""
+
+    seconds: float
 
 
 async def _do(capability: str, operation: Operation, context: Context, **values: str) -> str:
@@ -27,16 +58,17 @@ class Install:
     """Put the release in place beside the running one, without touching what runs."""
 
     kind: ClassVar[str] = "node.install"
+    params: ClassVar[type[Params]] = OfRelease
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `installed` says so."""
-        answer = await _ask("installed", operation, context, release=operation.params["release"])
+        answer = await _ask("installed", operation, context, release=OfRelease.of(operation).release)
         return (done if answer.ok else absent)(answer.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run `install`."""
         return await context.world.application.do(
-            "install", operation.target, release=operation.params["release"]
+            "install", operation.target, release=OfRelease.of(operation).release
         )
 
 
@@ -44,15 +76,16 @@ class Uninstall:
     """Remove a release that the node does not run."""
 
     kind: ClassVar[str] = "node.uninstall"
+    params: ClassVar[type[Params]] = OfRelease
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `installed` no longer finds it."""
-        answer = await _ask("installed", operation, context, release=operation.params["release"])
+        answer = await _ask("installed", operation, context, release=OfRelease.of(operation).release)
         return (absent if answer.ok else done)(answer.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run `remove`, unless the node is switched to that very release."""
-        release = operation.params["release"]
+        release = OfRelease.of(operation).release
         current = await _ask("release", operation, context)
         if not current.ok:
             raise StepError(f"{operation.target} does not say what it is switched to: {current.evidence}")
@@ -65,6 +98,7 @@ class Stop:
     """Stop the node, gracefully, and see it not running."""
 
     kind: ClassVar[str] = "node.stop"
+    params: ClassVar[type[Params]] = Stopping
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `running` says no."""
@@ -86,6 +120,7 @@ class Start:
     """Start the node and see it running; whether it is well is asked by a step of its own."""
 
     kind: ClassVar[str] = "node.start"
+    params: ClassVar[type[Params]] = Params
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `running` says yes."""
@@ -108,13 +143,14 @@ class Switch:
     """Make the next start of the node run that release."""
 
     kind: ClassVar[str] = "node.switch"
+    params: ClassVar[type[Params]] = Switching
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `release` names it."""
         answer = await _ask("release", operation, context)
         if not answer.ok:
             return unknown(answer.evidence)
-        return (done if answer.value == operation.params["release"] else absent)(
+        return (done if answer.value == Switching.of(operation).release else absent)(
             f"switched to {answer.value}"
         )
 
@@ -122,13 +158,14 @@ class Switch:
         """Run `switch`, on a node that does not run: one that a reboot has started meanwhile is stopped first."""
         if (await _ask("running", operation, context)).ok:
             await Stop().perform(operation, context)
-        return await _do("switch", operation, context, release=operation.params["release"])
+        return await _do("switch", operation, context, release=Switching.of(operation).release)
 
 
 class Health:
     """Wait until the node says that it is well. A node that stops running meanwhile is not waited for."""
 
     kind: ClassVar[str] = "node.health"
+    params: ClassVar[type[Params]] = Params
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `health` is good now."""
@@ -162,18 +199,19 @@ class Version:
     """See that the node runs the version it should."""
 
     kind: ClassVar[str] = "node.version"
+    params: ClassVar[type[Params]] = OfVersion
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `version` names it."""
         verdict = await nodes.version(
-            context.world.application, operation.target, operation.params["version"]
+            context.world.application, operation.target, OfVersion.of(operation).version
         )
         return (done if verdict.good else absent)(verdict.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Ask once; another version is a failure, not a reason to wait."""
         verdict = await nodes.version(
-            context.world.application, operation.target, operation.params["version"]
+            context.world.application, operation.target, OfVersion.of(operation).version
         )
         if not verdict.good:
             raise StepError(
@@ -187,6 +225,7 @@ class Hold:
     """Keep watching a node for `seconds`: the gate after a canary. Time that nobody watched does not count."""
 
     kind: ClassVar[str] = "node.hold"
+    params: ClassVar[type[Params]] = ForSeconds
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Never done by looking: whether it was well all the while only watching tells."""
@@ -196,7 +235,7 @@ class Hold:
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Look every second, from now on; the first look that is not good ends it."""
         clock = context.world.clock
-        seconds = float(operation.params["seconds"])
+        seconds = ForSeconds.of(operation).seconds
         until_then = clock.now() + seconds
         while True:
             verdict = await nodes.health(context.world.application, operation.target)

@@ -1,9 +1,9 @@
 """Leaving and entering the pools of the balancers. The target is a node; `servers` is its name in each pool."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.actions.waiting import until
 from changeover.checks.traffic import describe, server_state
 from changeover.errors import StepError
@@ -11,19 +11,31 @@ from changeover.model.plan import Operation
 from changeover.model.values import Observation, absent, done
 from changeover.ports import AdminState, ServerState
 
+
+class InPools(Params, frozen=True):
+    """Balancer → what the node is called in it."""
+
+    servers: Mapping[str, str]
+
+
+class Patience(InPools, frozen=True):
+    """How long leaving waits for those who are still there, in seconds, and what happens then."""
+
+    quiet: float = 1.0
+    deadline: float = 300.0
+    escalation: Literal["stop", "wait", "cut"] = "stop"
+
+
 OUT = frozenset({AdminState.DRAIN, AdminState.MAINT})
 
 
 async def _states(operation: Operation, context: Context) -> dict[str, ServerState]:
-    servers: Mapping[str, str] = operation.params["servers"]
-    return {
-        name: await server_state(context.world.balancers[name], server) for name, server in servers.items()
-    }
+    balancers, servers = context.world.balancers, Patience.of(operation).servers
+    return {name: await server_state(balancers[name], server) for name, server in servers.items()}
 
 
 async def _set(operation: Operation, context: Context, state: AdminState) -> None:
-    servers: Mapping[str, str] = operation.params["servers"]
-    for name, server in servers.items():
+    for name, server in Patience.of(operation).servers.items():
         await context.world.balancers[name].set_state(server, state)
 
 
@@ -35,6 +47,7 @@ class Drain:
     """Give the node no new sessions; those it has go on."""
 
     kind: ClassVar[str] = "traffic.drain"
+    params: ClassVar[type[Params]] = InPools
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when every balancer reports drain, or maint."""
@@ -60,6 +73,7 @@ class Remove:
     """
 
     kind: ClassVar[str] = "traffic.remove"
+    params: ClassVar[type[Params]] = Patience
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when every balancer reports maint and counts no session."""
@@ -69,19 +83,20 @@ class Remove:
 
     async def perform(self, operation: Operation, context: Context) -> str | Observation:
         """Drain where that is still to be done, wait for nobody, then leave every pool."""
-        deadline = context.since + float(operation.params.get("deadline", 300))
+        params = Patience.of(operation)
+        deadline = context.since + params.deadline
         while True:
             busy = await until(
                 lambda: self._nobody_or_late(operation, context, deadline), context.world.clock
             )
-            if busy and operation.params.get("escalation", "stop") == "stop":
+            if busy and params.escalation == "stop":
                 raise StepError(
                     f"sessions have not ended: {busy}",
                     hint="wait for them and retry, end them in the application and retry, or skip the step with a reason",
                 )
             await _set(operation, context, AdminState.MAINT)
             if busy:
-                for name, server in operation.params["servers"].items():
+                for name, server in params.servers.items():
                     await context.world.balancers[name].cut(server)
                 return f"cut after the deadline, as declared: {busy}"
             returned = await self._busy(operation, context, quiet=0)
@@ -91,8 +106,9 @@ class Remove:
 
     async def _nobody_or_late(self, operation: Operation, context: Context, deadline: float) -> str | None:
         await Drain().perform(operation, context)
-        busy = await self._busy(operation, context, quiet=float(operation.params.get("quiet", 1)))
-        late = context.world.clock.now() >= deadline and operation.params.get("escalation") != "wait"
+        params = Patience.of(operation)
+        busy = await self._busy(operation, context, quiet=params.quiet)
+        late = context.world.clock.now() >= deadline and params.escalation != "wait"
         return busy if late or not busy else None
 
     async def _busy(self, operation: Operation, context: Context, quiet: float) -> str:
@@ -111,6 +127,7 @@ class Enter:
     """Bring the node back into rotation, and see every balancer send it sessions again."""
 
     kind: ClassVar[str] = "traffic.enter"
+    params: ClassVar[type[Params]] = InPools
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when every balancer reports it ready and up."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from changeover import ports
-from changeover.actions.base import Context
+from changeover.actions.base import Context, Params
 from changeover.engine.fenced import EFFECTS, fenced
 from changeover.engine.journal import Journal
 from changeover.engine.runner import Runner
@@ -87,6 +87,7 @@ class DrainsTwo:
     """Drains two servers; in between, the machine is frozen for longer than any lease."""
 
     kind: ClassVar[str] = Scripted.kind
+    params: ClassVar[type[Params]] = Params
 
     def __init__(self, freeze: Any) -> None:
         self.freeze = freeze
