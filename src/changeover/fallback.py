@@ -210,7 +210,8 @@ def _restored(database: str, label: str, applied: Sequence[Step], begun: _Begun)
         do=Operation("database.restore", database, {"label": label, "backup": label, "instead_of": undone}),
         summary=f"restore {database} from the snapshot {label}, and compare every table",
         timeout=begun.plan.release.limits.timeouts.get("restore", 7200),
-        estimate=30,
+        estimate=begun.plan.release.estimates.get("restore", 30),
+        basis="the file" if "restore" in begun.plan.release.estimates else "",
     )
     loss = f"a person agrees that what was written to {database} {since} is lost: it is restored from {label}"
     return _gated(f"{database}/restore", loss, (restore,))

@@ -44,7 +44,8 @@ class Step(Value, frozen=True):
     while planning, from the facts then known. `restore` labels the snapshot that takes it back where they
     cannot. Where there is neither, `undo_note` says why.
     `unit` is what the failure budgets count: the node that the step belongs to.
-    `person` marks a gate: it waits for `approve` and is never performed.
+    `person` marks a gate: it waits for `approve` and is never performed. `estimate` is the median of what it
+    took here before, and `at_worst` the 90th percentile, as `basis` says; without a history there is but one.
     """
 
     id: str
@@ -59,6 +60,8 @@ class Step(Value, frozen=True):
     attempts: int = 1
     retry_wait: float = 0.0
     estimate: float = 0.0
+    at_worst: float = 0.0
+    basis: str = ""
     unit: str = ""
     person: bool = False
 

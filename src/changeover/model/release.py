@@ -125,7 +125,7 @@ class Fallback(Value, frozen=True):
     `stages` names the direction of a stage other than the strategy's own.
     """
 
-    on: frozenset[Cause] = frozenset()
+    when: frozenset[Cause] = frozenset()
     deadline: float = 0.0
     stages: Mapping[str, str] = {}
 

@@ -1,9 +1,10 @@
 """The building blocks that strategies share: one step each, with its way back.
 
-Estimates are seconds, stated here as defaults: the spec's timeouts bound them, measured runs replace them.
+Estimates are seconds, stated here as defaults: the operator's file replaces them, and measured runs both.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -73,6 +74,12 @@ def _timeout(release: Release, name: str, default: float) -> float:
     return release.limits.timeouts.get(name, default)
 
 
+def _estimate(release: Release, name: str, default: float) -> dict[str, Any]:
+    if name in release.estimates:
+        return {"estimate": release.estimates[name], "basis": "the file"}
+    return {"estimate": default}
+
+
 def _look(step: str, operation: Operation, summary: str, *, unit: str = "") -> Step:
     """A step that only looks: there is nothing to undo, and a first look that is bad is repeated once."""
     return Step(
@@ -138,7 +145,7 @@ def install(node: Node, release: Release) -> Step:
         timeout=_timeout(release, "install", 600),
         attempts=2,
         retry_wait=2,
-        estimate=5,
+        **_estimate(release, "install", 5),
         unit=node.name,
     )
 
@@ -153,7 +160,7 @@ def snapshot(database: str, label: str, release: Release, suffix: str = "") -> t
         timeout=_timeout(release, "snapshot", 3600),
         attempts=2,
         retry_wait=2,
-        estimate=10,
+        **_estimate(release, "snapshot", 10),
     )
     verify = Step(
         id=f"{database}/verify-snapshot{suffix}",
@@ -164,7 +171,7 @@ def snapshot(database: str, label: str, release: Release, suffix: str = "") -> t
         timeout=_timeout(release, "verify_snapshot", 7200),
         attempts=2,
         retry_wait=2,
-        estimate=20,
+        **_estimate(release, "verify_snapshot", 20),
     )
     return take, verify
 
@@ -217,7 +224,7 @@ def _sql(
         timeout=_timeout(release, "migrate", 3600),
         attempts=change.attempts,
         retry_wait=change.retry_wait,
-        estimate=2,
+        **_estimate(release, "migrate", 2),
     )
     if not migration.down:
         return step
@@ -255,7 +262,7 @@ def _command(
         timeout=_timeout(release, "migrate", 3600),
         attempts=change.attempts,
         retry_wait=change.retry_wait,
-        estimate=5,
+        **_estimate(release, "migrate", 5),
     )
     if not migration.undo:
         return step
@@ -297,7 +304,7 @@ def _leaving(node: Node, release: Release) -> tuple[Step, Step]:
         do=Operation("traffic.remove", node.name, {**servers, **patience}),
         summary=f"wait until nobody is on {node.name}, at most {limits.drain:g} s, then take it out",
         timeout=limits.drain + 60 if limits.drain_escalation != "wait" else 86400.0,
-        estimate=5,
+        **_estimate(release, "drain", 5),
         unit=node.name,
     )
     return drain, out
@@ -320,7 +327,7 @@ def _stop(node: Node, release: Release) -> Step:
         do=Operation("node.stop", node.name, {"servers": dict(node.servers)}),
         summary=f"stop {node.name}",
         timeout=_timeout(release, "stop", 300),
-        estimate=2,
+        **_estimate(release, "stop", 2),
         unit=node.name,
     )
 
@@ -331,7 +338,7 @@ def _switch(node: Node, old: str, new: str, release: Release) -> Step:
         do=Operation("node.switch", node.name, {"release": new, "servers": dict(node.servers)}),
         summary=f"switch {node.name} from {old} to {new}",
         timeout=_timeout(release, "switch", 60),
-        estimate=0.2,
+        **_estimate(release, "switch", 0.2),
         unit=node.name,
     )
 
@@ -342,7 +349,7 @@ def _start(node: Node, release: Release) -> Step:
         do=Operation("node.start", node.name),
         summary=f"start {node.name}",
         timeout=_timeout(release, "start", 300),
-        estimate=1,
+        **_estimate(release, "start", 1),
         unit=node.name,
     )
 
@@ -354,7 +361,7 @@ def _health(node: Node, release: Release) -> Step:
         summary=f"wait until {node.name} is well",
         undo_note=CHANGES_NOTHING,
         timeout=_timeout(release, "health", 300),
-        estimate=10,
+        **_estimate(release, "health", 10),
         unit=node.name,
     )
 
@@ -366,7 +373,7 @@ def _version(node: Node, version: str, release: Release) -> Step:
         summary=f"see that {node.name} runs {version}",
         undo_note=CHANGES_NOTHING,
         timeout=_timeout(release, "version", 30),
-        estimate=0.1,
+        **_estimate(release, "version", 0.1),
         unit=node.name,
     )
 
@@ -381,7 +388,7 @@ def enter(node: Node, release: Release) -> Step:
         timeout=_timeout(release, "enter", 120),
         attempts=2,
         retry_wait=1,
-        estimate=2,
+        **_estimate(release, "enter", 2),
         unit=node.name,
     )
 

@@ -6,7 +6,7 @@ import msgspec
 
 from changeover.errors import SpecError
 from changeover.model.plan import Budget, Direction, Facts, Plan, Stage, Step
-from changeover.model.release import Batch, Gate, Release
+from changeover.model.release import Ability, Batch, Gate, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
 
@@ -127,6 +127,11 @@ def _refuse(site: Site, release: Release, facts: Facts) -> None:
                 f"{node.name} runs {version}; the upgrade is from {release.from_version} to {release.to_version}",
                 hint="bring the node to one of the two first, or correct `upgrade.from`",
             )
+    if release.coexistence.old_on_new is Ability.NO and any(change.expand for change in release.migrations):
+        raise SpecError(
+            f"{release.from_version} cannot run on the new schema, and rolling migrates while it serves",
+            hint="correct `upgrade.coexistence`, or choose another strategy",
+        )
     names = {"verify", *(batch_name(n, release) for n, _ in enumerate(batches(nodes, release), start=1))}
     for gate in release.gates:
         if gate.after not in names:

@@ -5,7 +5,16 @@ import pytest
 
 from changeover.errors import SpecError
 from changeover.model.plan import Facts, Plan
-from changeover.model.release import Batch, Budgets, CommandMigration, Gate, Migrations, Release
+from changeover.model.release import (
+    Ability,
+    Batch,
+    Budgets,
+    Coexistence,
+    CommandMigration,
+    Gate,
+    Migrations,
+    Release,
+)
 from changeover.strategies.rolling import batches, rolling
 from tests.sites import a_release, a_site
 
@@ -196,3 +205,10 @@ def test_what_belongs_to_a_node_is_counted_as_its_failure() -> None:
     """A node that is set aside takes its verification along, so that the others can be finished."""
     plan = _plan(a_release(gates=(Gate("verify", hold=5),)))
     assert all(step.unit for step in plan.steps() if step.do.action in ("node.verify", "node.hold"))
+
+
+def test_an_old_version_that_cannot_run_on_the_new_schema_is_refused() -> None:
+    """Rolling migrates while the old nodes serve."""
+    release = a_release(coexistence=Coexistence(old_on_new=Ability.NO))
+    with pytest.raises(SpecError, match="v1 cannot run on the new schema"):
+        rolling(a_site(), release, Facts())

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from changeover.model.release import (
+    Ability,
     Batch,
     Budgets,
+    Cause,
+    Coexistence,
     CommandMigration,
+    Fallback,
     Gate,
     Limits,
     Migrations,
@@ -29,7 +33,9 @@ TIMEOUTS = (
     "health",
     "version",
     "enter",
+    "restore",
 )
+ESTIMATES = (*TIMEOUTS, "drain")
 _ESCALATIONS = {"ask": "stop", "wait": "wait", "cut": "cut"}
 
 
@@ -48,10 +54,14 @@ def build_release(
     for name in upgrade.timeouts:
         if name not in TIMEOUTS:
             problems.unknown(name.place, "there is no such timeout", name, TIMEOUTS)
+    for name in upgrade.estimates:
+        if name not in ESTIMATES:
+            problems.unknown(name.place, "there is no such estimate", name, ESTIMATES)
     _refuse_twins(upgrade.gates, problems)
     if site:
         _check_floor(upgrade, len(site.application.nodes), problems)
         _check_gates(upgrade, len(site.application.nodes), problems)
+        _check_fallback(upgrade, len(site.application.nodes), problems)
     limits, budget = upgrade.limits, upgrade.failure_budget
     return Release(
         from_version=str(upgrade.from_version),
@@ -77,6 +87,16 @@ def build_release(
             _migrations(name, section, site, files, problems) for name, section in upgrade.migrations.items()
         ),
         variables={str(name): str(value) for name, value in upgrade.variables.items()},
+        coexistence=Coexistence(
+            old_on_new=Ability(upgrade.coexistence.old_on_new_schema),
+            new_on_old=Ability(upgrade.coexistence.new_on_old_schema),
+        ),
+        fallback=Fallback(
+            when=frozenset(map(Cause, upgrade.fallback.when)),
+            deadline=upgrade.fallback.deadline or 0.0,
+            stages={str(name): direction for name, direction in upgrade.fallback.stages.items()},
+        ),
+        estimates={str(name): seconds for name, seconds in upgrade.estimates.items()},
     )
 
 
@@ -124,6 +144,23 @@ def _check_gates(upgrade: written.Upgrade, total: int, problems: Problems) -> No
     for gate in upgrade.gates:
         if total and gate.after not in stages:
             problems.unknown(gate.after.place, "no such stage can have a gate", gate.after, stages)
+
+
+def _check_fallback(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
+    """The stages are those of the plan, finalize aside, and a deadline is given where it is to begin the way back."""
+    stages = [
+        "install",
+        "snapshot",
+        "expand",
+        *gated_stages(upgrade.batches, [gate.after for gate in upgrade.gates], total),
+    ]
+    for name in upgrade.fallback.stages:
+        if name not in stages:
+            problems.unknown(name.place, "no such stage can be taken back", name, stages)
+    if ("deadline" in upgrade.fallback.when) != (upgrade.fallback.deadline is not None):
+        problems.add(
+            upgrade.fallback.place, "`deadline: 2h` and `when: [deadline]` are given together or not at all"
+        )
 
 
 def _migrations(

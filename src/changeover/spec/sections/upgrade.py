@@ -47,6 +47,8 @@ def _batch(value: object) -> Batch:
     return Batch(percent=number) if found[2] else Batch(count=number)
 
 
+Ability = Literal["start", "run", "no"]
+
 Batches = Annotated[
     list[Annotated[Any, BeforeValidator(_batch), WithJsonSchema({"type": ["integer", "string"]})]],
     Field(min_length=1),
@@ -77,6 +79,21 @@ class FailureBudget(Section):
     batch: Count = 0
     total: Count = 0
     consecutive: Count = 0
+
+
+class Coexistence(Section):
+    """What each version can do on the other's schema: be started there, go on running there, or neither."""
+
+    old_on_new_schema: Ability = "start"
+    new_on_old_schema: Ability = "no"
+
+
+class Fallback(Section):
+    """When the way back is begun without a person, and how each stage is taken back."""
+
+    when: Annotated[list[Literal["failure", "budget", "gate", "deadline"]], OneOrMany()] = []
+    deadline: Annotated[Duration, Field(gt=0)] | None = None
+    stages: dict[Text, Literal["undo", "forward", "ask"]] = {}
 
 
 class Limits(Section):
@@ -126,5 +143,8 @@ class Upgrade(Section):
     failure_budget: FailureBudget = FailureBudget()
     limits: Limits = Limits()
     timeouts: dict[Identifier, Annotated[Duration, Field(gt=0)]] = {}
+    estimates: dict[Identifier, Duration] = {}
+    coexistence: Coexistence = Coexistence()
+    fallback: Fallback = Fallback()
     migrations: dict[Name, Migrations] = {}
     variables: Variables = {}
