@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,22 +10,30 @@ from changeover.cli.command import Settings, actor
 from changeover.cli.exits import Exit, of_run
 from changeover.cli.live import Display, showing
 from changeover.conductor import Attached, Observer, OnStop
+from changeover.engine.commands import Command
 from changeover.engine.events import Event, RunChanged, Verb
 from changeover.engine.fold import RunStatus
 from changeover.errors import ChangeoverError
-from changeover.report.progress import farewell
+from changeover.report.progress import answered, farewell
 from changeover.report.run import only_finalize_left
 
 Work = Callable[[Observer, OnStop], Coroutine[Any, Any, RunStatus]]
 
 
 async def conduct(
-    settings: Settings, attached: Attached, status: RunStatus, work: Work, on_stop: OnStop | None
+    settings: Settings,
+    attached: Attached,
+    status: RunStatus,
+    work: Work,
+    on_stop: OnStop | None,
+    *,
+    stored: Sequence[Command] = (),
 ) -> Exit:
     """Do the work and show it; then say where the run was left. The code is that of its state.
 
     Unless told otherwise it waits for commands on a terminal, but not for the approval of finalize: that may
-    be a week away, and the upgrade is done.
+    be a week away, and the upgrade is done. `stored` are the commands that waited for a conductor: whoever
+    began it is told what came of each.
     """
     output = settings.output
     watched = output.terminal and not output.json and not only_finalize_left(status)
@@ -33,7 +41,8 @@ async def conduct(
     async with showing(status, output) as display:
         task = asyncio.create_task(work(display.see, stop))
         naming = asyncio.create_task(_name(display, attached))
-        departure = Departure(task, display, attached, before_finalize=on_stop is None)
+        # One that returns of its own accord must not be left before it has obeyed all that was stored.
+        departure = Departure(task, display, attached, before_finalize=stop == "wait" and on_stop is None)
         with departure.by_signal():
             try:
                 left = await task
@@ -46,11 +55,24 @@ async def conduct(
     code = of_run(left.state, finalize_left=only_finalize_left(left))
     if left.in_flight or not left.run:
         code = Exit.INTERRUPTED
+    answers = [await attached.journal.command_outcome(command.id) for command in stored]
+    if not output.json:
+        for record in answers:
+            output.note(answered(record))
     said = {
         "run": left.run,
         "state": left.state,
         "finalize_left": only_finalize_left(left),
         "exit": int(code),
+        "stored": [
+            {
+                "command": it.command.verb,
+                "step": it.command.step,
+                "outcome": it.outcome,
+                "answer": it.answer,
+            }
+            for it in answers
+        ],
     }
     output.answer(said, lambda: farewell(left))
     return code

@@ -116,6 +116,7 @@ async def finalize(
 async def _resume(settings: Settings, run: str, on_stop: OnStop | None) -> Exit:
     attached = settings.attached
     status = await attached.journal.status(run)
+    stored = await attached.journal.pending_commands(run)
     if status.state is RunState.PAUSED and not (await attached.journal.run(run)).conducted:
         await attached.send(Verb.CONTINUE, actor=actor(), reason="resumed", run=run)
     return await conduct(
@@ -124,6 +125,7 @@ async def _resume(settings: Settings, run: str, on_stop: OnStop | None) -> Exit:
         status,
         lambda observer, stop: attached.resume(run, on_stop=stop, observer=observer),
         on_stop,
+        stored=stored,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from changeover.engine.fold import RunStatus
+from changeover.engine.journal import CommandRecord
 from changeover.model.plan import Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Json
@@ -210,6 +211,18 @@ def farewell(status: RunStatus) -> Document:
         subtitle=f"run {status.run or '(not begun)'} · {finished} of {count(len(status.steps), 'step')} finished",
         sections=(Section("", tuple(notes)),),
     )
+
+
+def answered(record: CommandRecord) -> Text:
+    """What came of a command that had waited for a conductor."""
+    command = record.command
+    what = f"{command.verb} {command.step}".strip()
+    said, tone = {
+        "taken": (record.answer, Tone.GOOD),
+        "refused": (f"refused: {record.answer}", Tone.BAD),
+        "": ("not taken yet, and still stored", Tone.DOUBT),
+    }[record.outcome]
+    return Text(f"{what} (stored by {command.actor}): {said}", tone)
 
 
 def status_summary(status: RunStatus) -> dict[str, Json]:

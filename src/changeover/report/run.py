@@ -164,7 +164,7 @@ def only_finalize_left(status: RunStatus) -> bool:
     left = {id_ for id_, step in status.steps.items() if step.state not in SATISFIED}
     waiting = status.steps_in(StepState.WAITING)
     untouched = len(left) == len(waiting) + status.counts[StepState.PENDING]
-    return bool(waiting) and left <= finalize and untouched
+    return bool(waiting) and left <= finalize and untouched and not status.ended
 
 
 def _stages(

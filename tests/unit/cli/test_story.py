@@ -112,6 +112,45 @@ def test_a_failure_stops_the_run_and_a_retry_goes_on(changeover: Terminal) -> No
     assert changeover("resume").code == 0
 
 
+def test_every_stored_command_is_taken_at_the_finalize_gate(changeover: Terminal) -> None:
+    """Each of them comes before the approval, which is obeyed nevertheless: finalize ends with 0."""
+    changeover("run", "--yes")
+    for command in ("pause", "continue", "pause", "continue"):
+        assert changeover(command).out.startswith("stored")
+    assert changeover("finalize").code == 0
+    assert set(states(changeover).values()) == {"done"}
+
+
+def test_an_abort_that_was_stored_behind_others_ends_the_run(changeover: Terminal) -> None:
+    """Resume carries out all three, and ends with 6."""
+    changeover("run", "--yes")
+    changeover("pause")
+    changeover("continue")
+    changeover("abort", "--reason", "enough")
+    ended = changeover("resume")
+    assert ended.code == 6
+    assert "abort (stored by ann): aborted; the site stays where it is" in ended.err
+    assert "identity: aborted; the site was left where it was\n" in ended.out
+    assert changeover("watch").code == 6
+
+
+def test_resume_says_what_came_of_each_stored_command(changeover: Terminal) -> None:
+    """Taken, or refused with the reason, as is one that came behind the end of the run; JSON says the same."""
+    changeover("run", "--yes")
+    changeover("retry", "app1/start")
+    changeover("pause")
+    ended = changeover("resume")
+    assert (
+        "retry app1/start (stored by ann): refused: app1/start is done; "
+        "only what failed or was skipped can be retried\n"
+    ) in ended.err
+    assert "pause (stored by ann): paused\n" in ended.err
+    changeover("abort", "--reason", "enough")
+    changeover("pause")
+    told = changeover("resume", "--json").lines[-1]["stored"]
+    assert [(it["command"], it["outcome"]) for it in told] == [("abort", "taken"), ("pause", "refused")]
+
+
 def test_a_second_run_is_told_who_holds_the_site(changeover: Terminal) -> None:
     """Who, why and since when, with 4."""
     changeover("run", "--yes", "--reason", "CHG-1")
