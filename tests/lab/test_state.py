@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from changeover.lab import LabError, Layout, down, find
-from changeover.lab.directory import Directory, names
+from changeover.lab.directory import Directory, make_key, names
 from changeover.lab.layout import Form
 from changeover.lab.lock import hold
 from changeover.lab.paths import cache_dir, labs_dir
@@ -32,6 +32,7 @@ def test_secrets_are_readable_by_their_owner_only() -> None:
     """Passwords and the operator's key are private files in a private directory."""
     directory = Directory("x")
     directory.create(Layout(name="x"))
+    make_key(directory.key, "operator")
     secret = [directory.database_password, directory.sudo_password, directory.key]
     assert [path.stat().st_mode & 0o777 for path in secret] == [0o600] * 3
     assert directory.path.stat().st_mode & 0o777 == 0o700
@@ -41,8 +42,10 @@ def test_keys_and_passwords_stay_when_a_lab_is_completed() -> None:
     """Completing a half-made lab does not change what its hosts know already."""
     directory = Directory("x")
     directory.create(Layout(name="x"))
+    make_key(directory.key, "operator")
     before = (directory.database_password.read_text(), directory.key.read_text())
     directory.create(Layout(name="x"))
+    make_key(directory.key, "operator")
     assert (directory.database_password.read_text(), directory.key.read_text()) == before
 
 
@@ -99,4 +102,4 @@ def test_a_held_lab_says_who_holds_it(tmp_path: Path) -> None:
 def test_missing_programs_are_named_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine without any of the programs every package is named once."""
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    assert missing(Form.EMBEDDED) == ["openssh-client", "util-linux"]
+    assert missing(Form.EMBEDDED) == ["util-linux"]

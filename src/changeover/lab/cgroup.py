@@ -1,5 +1,6 @@
 """Control groups (version 2): who belongs to a lab, freezing a host, and ending everything at once."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -80,17 +81,22 @@ class Cgroup:
         Raises:
             LabError: something did not end within ten seconds.
         """
-        if not self.exists():
-            return
-        (self.path / "cgroup.kill").write_text("1")
-        wait_until(
-            lambda: "populated 0" in (self.path / "cgroup.events").read_text(),
-            10,
-            f"the end of {self.path.name}",
-        )
-        for path in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
-            path.rmdir()
-        self.path.rmdir()
+        limit = time.monotonic() + 10
+        while self.exists():
+            (self.path / "cgroup.kill").write_text("1")
+            wait_until(
+                lambda: "populated 0" in (self.path / "cgroup.events").read_text(),
+                10,
+                f"the end of {self.path.name}",
+            )
+            try:
+                for path in sorted((p for p in self.path.rglob("*") if p.is_dir()), reverse=True):
+                    path.rmdir()
+                self.path.rmdir()
+            except OSError as error:
+                # A process that was on its way into the group came in after the kill: it is killed as well.
+                if error.errno != errno.EBUSY or time.monotonic() > limit:
+                    raise
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,6 +29,7 @@ Name = Annotated[
     str, typer.Option("--name", envvar="CHANGEOVER_LAB", help="Which lab; several may be up at once.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 Passed = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -88,6 +88,8 @@ def install_(
 def down(name: Name = "lab", as_json: AsJson = False) -> None:
     """Take a lab down: nothing of it stays running, mounted or on the disk."""
     with _told(as_json=as_json):
+        # It takes seconds; half of it would leave more behind than none.
+        _ignore_interrupts()
         was_up = operations.down(name)
         text = f"lab {name} is down" if was_up else f"lab {name} was not up"
         _answer(text, {"lab": name, "was_up": was_up}, as_json=as_json)
@@ -129,16 +131,14 @@ def site(name: Name = "lab") -> None:
 def ssh(context: typer.Context, host: str, name: Name = "lab") -> None:
     """Open SSH to a host, or run a command there."""
     with _told():
-        command = operations.find(name).host_command(host, context.args)
-    raise typer.Exit(_run(command, name))
+        _become(operations.find(name).host_command(host, context.args), name)
 
 
 @app.command(name="exec", context_settings=Passed)
 def execute(context: typer.Context, name: Name = "lab") -> None:
     """Run a command of this machine in the lab's network; CHANGEOVER_LAB and CHANGEOVER_LAB_DIRECTORY say which lab."""
     with _told():
-        command = operations.find(name).enter_command(context.args)
-    raise typer.Exit(_run(command, name))
+        _become(operations.find(name).enter_command(context.args), name)
 
 
 @app.command(name="break")
@@ -167,8 +167,12 @@ def reset(name: Name = "lab", as_json: AsJson = False) -> None:
 
 @contextmanager
 def _told(*, as_json: bool = False) -> Iterator[None]:
-    """Turn errors into a line for the operator; SIGTERM cleans up as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Turn errors into a line for the operator; Ctrl-C and SIGTERM clean up, and cannot interrupt that."""
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    for number, handler in before.items():
+        # Ignored by whoever started us: in the background of a script.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     except LabError as error:
@@ -184,24 +188,36 @@ def _told(*, as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted; cleaned up", err=True)
         raise typer.Exit(130) from None
-
-
-def _run(command: list[str], name: str) -> int:
-    """Run in the foreground with our terminal; the command alone hears Ctrl-C."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        # env gives the child back the handling that we set aside for ourselves.
-        command = ["env", "--default-signal=INT", *command]
-        directory = operations.find(name).directory.path
-        environment = {
-            "CHANGEOVER_FILE": str(directory / "changeover.yaml"),
-            **os.environ,
-            "CHANGEOVER_LAB": name,
-            "CHANGEOVER_LAB_DIRECTORY": str(directory),
-        }
-        return subprocess.run(command, env=environment, check=False).returncode
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    _ignore_interrupts()
+    raise KeyboardInterrupt
+
+
+def _ignore_interrupts() -> None:
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _become(command: list[str], name: str) -> NoReturn:
+    """Let the command take the place of this process, terminal and signals included."""
+    directory = operations.find(name).directory.path
+    environment = {
+        "CHANGEOVER_FILE": str(directory / "changeover.yaml"),
+        **os.environ,
+        "CHANGEOVER_LAB": name,
+        "CHANGEOVER_LAB_DIRECTORY": str(directory),
+    }
+    # Python ignores it, and the command would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606  # nothing here is text from outside
+    except OSError as error:
+        raise LabError(f"{command[0]}: {error.strerror}") from None
 
 
 def _say(text: str) -> None:

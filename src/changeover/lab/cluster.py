@@ -38,6 +38,7 @@ class Cluster:
         """
         image = ensure_image(say)
         self.directory.create(layout)
+        make_key(self.directory.key, "operator")
         write_all(self.directory.releases)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda member: self._prepare(member, layout), layout.members()))

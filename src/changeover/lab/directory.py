@@ -73,7 +73,6 @@ class Directory:
         for path in (self.database_password, self.sudo_password):
             if not path.exists():
                 write_private(path, secrets.token_urlsafe(18))
-        make_key(self.key, "operator")
 
     def remove(self) -> None:
         """Delete the directory and all in it."""

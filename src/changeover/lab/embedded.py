@@ -301,12 +301,13 @@ class Embedded:
 def as_database_user() -> list[str]:
     """Return the prefix that makes a command not root, which PostgreSQL refuses to be; empty for everyone else.
 
-    The one capability kept lets it reach its directory below root's home.
+    The one capability kept lets it reach its directory below root's home; access(2), by which initdb looks for its
+    programs, honours it only with that securebit.
     """
     if os.geteuid():
         return []
     capability = "+dac_read_search"
-    identity = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    identity = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--securebits=+no_setuid_fixup"]
     return ["setpriv", *identity, f"--inh-caps={capability}", f"--ambient-caps={capability}"]
 
 

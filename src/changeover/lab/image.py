@@ -132,10 +132,17 @@ def _build(image: Path) -> None:
     hook.write_text(CUSTOMIZE)
     # mmdebstrap reads HOME and TMPDIR; the locale must exist in the image as well as here.
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
-    command = build_command(partial, hook, _apt_transport())
-    done = subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    # In namespaces of its own: with the end of this command everything that it has started or mounted ends.
+    alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [*alone, *build_command(partial, hook, _apt_transport())]
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except BaseException:
+        _remove(partial)
+        hook.unlink()
+        raise
     if done.returncode:
         _remove(partial)
         tail = "\n".join(done.stderr.strip().splitlines()[-15:])

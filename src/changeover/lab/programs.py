@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from changeover.lab.errors import LabError
@@ -12,6 +13,7 @@ from changeover.lab.layout import Form
 from changeover.lab.lock import wait_for
 from changeover.lab.paths import cache_dir
 
+_FILES = resources.files("changeover.lab") / "files"
 POSTGRESQL_BIN = Path("usr/lib/postgresql/15/bin")
 
 # A program of each package that the machine itself must have: installed by root with apt-get.
@@ -24,7 +26,7 @@ NEEDED = {
         "mkfs.ext4": "e2fsprogs",
         "nsenter": "util-linux",
     },
-    Form.EMBEDDED: {"flock": "util-linux", "setsid": "util-linux", "ssh-keygen": "openssh-client"},
+    Form.EMBEDDED: {"flock": "util-linux", "setsid": "util-linux"},
 }
 
 # The embedded form's programs, with the libraries that a small Debian lacks; downloaded and unpacked, not installed.
@@ -109,7 +111,7 @@ def _unpack(wanted: list[str], target: Path, say: Callable[[str], None]) -> None
         downloads = target / ".downloads"
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir()
-        _run(["apt-get", "download", *packages], cwd=downloads)
+        _run(["sh", str(_FILES / "apt-download.sh"), str(downloads), *packages])
         for package in packages:
             (archive,) = downloads.glob(f"{package}_*.deb")
             _run(["dpkg-deb", "--extract", str(archive), str(target)])
@@ -117,11 +119,10 @@ def _unpack(wanted: list[str], target: Path, say: Callable[[str], None]) -> None
         shutil.rmtree(downloads)
 
 
-def _run(command: list[str], *, environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+def _run(command: list[str], *, environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(
         command,
         env=environment,
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -130,4 +131,3 @@ def _run(command: list[str], *, environment: dict[str, str] | None = None, cwd: 
     if done.returncode:
         said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
         raise LabError(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
-    return done.stdout
