@@ -151,6 +151,19 @@ def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event]
     return [_changed(command, name, S.PENDING) for name in names], f"to be done again: {', '.join(names)}"
 
 
+def addressable(status: RunStatus) -> Iterator[str]:
+    """What was skipped and may still be done, in the plan's order; of a unit that was set aside the first step."""
+    units: set[str] = set()
+    for step in status.plan.steps():
+        at = status.steps[step.id]
+        if at.set_aside:
+            if step.unit not in units:
+                yield step.id
+            units.add(step.unit)
+        elif at.state is S.SKIPPED and not step.person and not _followed_by(status, step):
+            yield step.id
+
+
 def _followed_by(status: RunStatus, step: Step) -> str:
     """A step that has begun although this one comes first: it needs it, or is of its unit in a later stage."""
     dependents: dict[str, list[str]] = {}

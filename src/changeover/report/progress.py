@@ -1,7 +1,9 @@
 """Where a run stands at this moment, as a document that fits a terminal."""
 
 from collections.abc import Iterator
+from itertools import islice
 
+from changeover.engine.commands import addressable
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import CommandRecord
 from changeover.model.plan import Stage, Step
@@ -191,8 +193,14 @@ def advice(status: RunStatus) -> Iterator[str]:
         yield f"mend it, then `changeover retry {id_}`; or `changeover skip {id_} --reason …`"
     for id_ in status.steps_in(StepState.WAITING)[:3]:
         yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
+    if (
+        status.state is RunState.STOPPED and not failed
+    ):  # by an interlock: what was skipped may be what it misses
+        for id_ in islice(addressable(status), 3):
+            yield f"`changeover retry {id_}`, which was skipped, if that is what is missing"
     if status.state in (RunState.PAUSED, RunState.STOPPED) and not failed:
-        yield "`changeover continue`; if no conductor has the run, `changeover resume` then carries it out"
+        mended = ", once what stopped it is mended" if status.state is RunState.STOPPED else ""
+        yield f"`changeover continue`{mended}; if no conductor has the run, `changeover resume` then carries it out"
 
 
 def farewell(status: RunStatus) -> Document:

@@ -1,5 +1,6 @@
 """Where a run stands, for somebody who looks now."""
 
+import msgspec
 import pytest
 
 from changeover.engine.events import Claimed, CommandTaken, Created, Event, RunChanged, StepChanged, Verb
@@ -96,6 +97,22 @@ def test_paused_with_something_in_flight_nothing_is_advised() -> None:
     rested = (*paused, (5.0, step("a", S.DONE)))
     assert list(advice(fold("r", PLAN, history(*rested)))) == [
         "`changeover continue`; if no conductor has the run, `changeover resume` then carries it out"
+    ]
+
+
+def test_after_an_interlocks_stop_a_retry_of_what_was_skipped_is_advised() -> None:
+    """A node was not taken out, so its stop is forbidden: to go on would only stop again."""
+    plan = STRATEGIES["rolling"](a_site(), a_release(), Facts())
+    stages = [stage for stage in plan.stages if any(it.id == "app1/stop" for it in stage.steps)]
+    plan = msgspec.structs.replace(plan, stages=tuple(stages))
+    drained = [step("app1/drain", S.RUNNING, attempt=1), step("app1/drain", S.DONE)]
+    skipped = step("app1/out", S.SKIPPED, actor="bob", reason="by hand")
+    stopped = RunChanged(state=R.STOPPED, reason="app1/stop: nothing serving is stopped: app1 is in rotation")
+    events: list[Event] = [UPGRADED[0][1], *drained, skipped, stopped]
+    status = fold("r", plan, history(*((float(at), event) for at, event in enumerate(events))))
+    assert list(advice(status)) == [
+        "`changeover retry app1/out`, which was skipped, if that is what is missing",
+        "`changeover continue`, once what stopped it is mended; if no conductor has the run, `changeover resume` then carries it out",
     ]
 
 
