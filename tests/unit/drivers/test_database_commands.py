@@ -1,11 +1,11 @@
 """The lines sent to the database's host, to the letter."""
 
-from changeover.drivers import snapshots
 from changeover.drivers.login import Login
 from changeover.drivers.mariadb import commands as mariadb
 from changeover.drivers.mariadb.server import rename
 from changeover.drivers.postgresql import commands as postgresql
-from changeover.drivers.postgresql.connection import conninfo
+from changeover.drivers.postgresql.session import conninfo
+from changeover.drivers.sql import snapshots
 
 LOGIN = Login("10.0.0.5", 5433, "deploy", "my app", "canary")
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.drivers import script
 from changeover.drivers.mariadb import script as mariadb
 from changeover.drivers.postgresql import script as postgresql
-from changeover.drivers.script import Cut
+from changeover.drivers.sql import script
+from changeover.drivers.sql.script import Cut
 from changeover.errors import DatabaseError
 
 BOTH = pytest.mark.parametrize("cut", [postgresql.cut, mariadb.cut], ids=["postgresql", "mariadb"])

@@ -1,8 +1,9 @@
 """Reads what is in a MariaDB database, in a form that a restored copy must match."""
 
-from changeover.drivers.contents import Contents, Table
 from changeover.drivers.mariadb import programs
-from changeover.drivers.mariadb.connection import Connection, quoted
+from changeover.drivers.mariadb.session import quoted
+from changeover.drivers.sql.contents import Contents, Table
+from changeover.drivers.sql.session import Session
 from changeover.errors import DatabaseError
 
 PLAIN = "SET SESSION time_zone = '+00:00', sql_mode = '', max_statement_time = 0, lock_wait_timeout = 30"
@@ -38,38 +39,38 @@ OBJECTS = """
 """
 
 
-async def prepare(connection: Connection) -> None:
-    """Make the connection fit for reading: values have the same text wherever they are read."""
-    await connection.execute(PLAIN)
+async def prepare(session: Session) -> None:
+    """Make the session fit for reading: values have the same text wherever they are read."""
+    await session.execute(PLAIN)
 
 
-async def read(connection: Connection) -> Contents:
-    """Everything in the selected database as the connection's transaction sees it; sequences as they are now.
+async def read(session: Session) -> Contents:
+    """Everything in the selected database as the session's transaction sees it; sequences as they are now.
 
     Left out are events: they are restored, but never tried out in a copy, where they would run.
     """
-    relations = await connection.execute(RELATIONS)
-    tables = {name: await _table(connection, name) for name, kind, _ in relations if kind != "SEQUENCE"}
-    objects = [line for (line,) in await connection.execute(OBJECTS)]
-    objects += [program.line for program in await programs.read(connection) if program.kind != "EVENT"]
-    return Contents(tables, await read_counters(connection), tuple(sorted(objects)))
+    relations = await session.execute(RELATIONS)
+    tables = {name: await _table(session, name) for name, kind, _ in relations if kind != "SEQUENCE"}
+    objects = [line for (line,) in await session.execute(OBJECTS)]
+    objects += [program.line for program in await programs.read(session) if program.kind != "EVENT"]
+    return Contents(tables, await read_counters(session), tuple(sorted(objects)))
 
 
-async def read_counters(connection: Connection) -> dict[str, tuple[int, int]]:
+async def read_counters(session: Session) -> dict[str, tuple[int, int]]:
     """Where every sequence is, now: sequences are outside of every transaction."""
     counters = {}
-    for name, kind, _ in await connection.execute(RELATIONS):
+    for name, kind, _ in await session.execute(RELATIONS):
         if kind == "SEQUENCE":
-            ((value,),) = await connection.execute(f"SELECT next_not_cached_value FROM {quoted(name)}")  # noqa: S608
+            ((value,),) = await session.execute(f"SELECT next_not_cached_value FROM {quoted(name)}")  # noqa: S608
             counters[name] = (int(value), int(value))
     return counters
 
 
-async def refuse_unfit(connection: Connection) -> None:
+async def refuse_unfit(session: Session) -> None:
     """`DatabaseError` if there are tables that no transaction can hold still, or whose history is not dumped."""
     unfit = [
         f"{name} ({'system-versioned' if kind == 'SYSTEM VERSIONED' else engine})"
-        for name, kind, engine in await connection.execute(RELATIONS)
+        for name, kind, engine in await session.execute(RELATIONS)
         if kind != "SEQUENCE" and (engine.lower() != "innodb" or kind == "SYSTEM VERSIONED")
     ]
     if unfit:
@@ -93,7 +94,7 @@ def rows_query(table: str, columns: list[tuple[str, bool]]) -> str:
     )
 
 
-async def _table(connection: Connection, name: str) -> Table:
-    columns = [(column, bool(plain)) for column, plain in await connection.execute(COLUMNS, (name,))]
-    ((rows, digest),) = await connection.execute(rows_query(name, columns))
+async def _table(session: Session, name: str) -> Table:
+    columns = [(column, bool(plain)) for column, plain in await session.execute(COLUMNS, (name,))]
+    ((rows, digest),) = await session.execute(rows_query(name, columns))
     return Table(int(rows), str(digest))

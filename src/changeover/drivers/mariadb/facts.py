@@ -1,6 +1,6 @@
 """What a MariaDB server says of itself, and the rights of ours that are missing."""
 
-from changeover.drivers.mariadb.connection import Connection
+from changeover.drivers.sql.session import Session
 from changeover.ports import ServerFacts
 
 ITSELF = """
@@ -52,15 +52,15 @@ GRANTED = """
 ME = "concat(quote(substring_index(current_user(), '@', 1)), '@', quote(substring_index(current_user(), '@', -1)))"
 
 
-async def read(connection: Connection) -> ServerFacts:
+async def read(session: Session) -> ServerFacts:
     """Version, size, clock, and what to grant. Rights that come through a role are not seen."""
-    ((version, now, size),) = await connection.execute(ITSELF)
-    ((me, database),) = await connection.execute(f"SELECT {ME}, database()")
+    ((version, now, size),) = await session.execute(ITSELF)
+    ((me, database),) = await session.execute(f"SELECT {ME}, database()")
     granted: dict[str, set[str]] = {}
-    for scope, privilege in await connection.execute(GRANTED.format(me=ME)):
+    for scope, privilege in await session.execute(GRANTED.format(me=ME)):
         granted.setdefault(scope, set()).add(privilege)
     if "PROCESS" in granted.get("*", set()):
-        ((files,),) = await connection.execute(FILES)
+        ((files,),) = await session.execute(FILES)
         size = max(size, files)
     return ServerFacts(f"MariaDB {version}", int(size), float(now), tuple(missing(me, database, granted)))
 

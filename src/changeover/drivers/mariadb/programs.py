@@ -3,14 +3,14 @@
 import hashlib
 import re
 
-import pymysql
-
-from changeover.drivers.mariadb.connection import Connection, number, quoted
+from changeover.drivers.mariadb.session import quoted
+from changeover.drivers.sql.errors import ServerError
+from changeover.drivers.sql.session import Session
 from changeover.errors import DatabaseError
 from changeover.model.values import Value
 
-NO_SUCH_TABLE = 1146
-INVALID_VIEW = 1356
+NO_SUCH_TABLE = "1146"
+INVALID_VIEW = "1356"
 
 ROUTINES = """
     SELECT routine_type, routine_name FROM information_schema.routines
@@ -51,22 +51,22 @@ class Program(Value, frozen=True):
         return DEFINER.sub("", self.create, count=1)
 
 
-async def read(connection: Connection) -> tuple[Program, ...]:
+async def read(session: Session) -> tuple[Program, ...]:
     """All of the selected database, in the order they can be created in."""
     found = []
-    ((database,),) = await connection.execute("SELECT database()")
-    for kind, name in await connection.execute(ROUTINES):
-        row = (await connection.execute(f"SHOW CREATE {kind} {quoted(name)}"))[0]
+    ((database,),) = await session.execute("SELECT database()")
+    for kind, name in await session.execute(ROUTINES):
+        row = (await session.execute(f"SHOW CREATE {kind} {quoted(name)}"))[0]
         if row[2] is None:
             raise DatabaseError(
                 f"the definition of {kind} {name} is not shown to us",
                 hint="GRANT SELECT ON mysql.proc to this user",
             )
         found.append(Program(kind, name, row[2], row[1], row[3], row[4]))
-    for (name,) in await connection.execute(VIEWS):
-        row = (await connection.execute(f"SHOW CREATE VIEW {quoted(name)}"))[0]
+    for (name,) in await session.execute(VIEWS):
+        row = (await session.execute(f"SHOW CREATE VIEW {quoted(name)}"))[0]
         found.append(Program("VIEW", name, unqualified(row[1], database), "", row[2], row[3]))
-    for name, definer, timing, event, table, statement, mode, charset, collation in await connection.execute(
+    for name, definer, timing, event, table, statement, mode, charset, collation in await session.execute(
         TRIGGERS
     ):
         create = (
@@ -74,13 +74,13 @@ async def read(connection: Connection) -> tuple[Program, ...]:
             f"FOR EACH ROW {statement}"
         )
         found.append(Program("TRIGGER", name, create, mode, charset, collation))
-    for (name,) in await connection.execute(EVENTS):
-        row = (await connection.execute(f"SHOW CREATE EVENT {quoted(name)}"))[0]
+    for (name,) in await session.execute(EVENTS):
+        row = (await session.execute(f"SHOW CREATE EVENT {quoted(name)}"))[0]
         found.append(Program("EVENT", name, row[3], row[1], row[4], row[5], row[2]))
     return tuple(found)
 
 
-async def create(connection: Connection, programs: tuple[Program, ...], *, scratch: bool = False) -> None:
+async def create(session: Session, programs: tuple[Program, ...], *, scratch: bool = False) -> None:
     """Create them in the selected database; a view waits for the views it is made of.
 
     In a `scratch` database they are ours, and there are no events, which would run.
@@ -90,9 +90,9 @@ async def create(connection: Connection, programs: tuple[Program, ...], *, scrat
         later = []
         for program in waiting:
             try:
-                await _create(connection, program, program.ours if scratch else program.create)
-            except pymysql.MySQLError as error:
-                if number(error) not in (NO_SUCH_TABLE, INVALID_VIEW):
+                await _create(session, program, program.ours if scratch else program.create)
+            except ServerError as error:
+                if error.code not in (NO_SUCH_TABLE, INVALID_VIEW):
                     raise
                 later.append(program)
                 refusal = error
@@ -101,21 +101,19 @@ async def create(connection: Connection, programs: tuple[Program, ...], *, scrat
         waiting = tuple(later)
 
 
-async def drop(connection: Connection, programs: tuple[Program, ...]) -> None:
+async def drop(session: Session, programs: tuple[Program, ...]) -> None:
     """Drop them from the selected database."""
     for program in programs:
-        await connection.execute(f"DROP {program.kind} IF EXISTS {quoted(program.name)}")
+        await session.execute(f"DROP {program.kind} IF EXISTS {quoted(program.name)}")
 
 
-async def _create(connection: Connection, program: Program, statement: str) -> None:
-    await connection.execute(
+async def _create(session: Session, program: Program, statement: str) -> None:
+    await session.execute(
         "SET SESSION character_set_client = %s, collation_connection = %s",
         (program.character_set, program.collation),
     )
-    await connection.execute(
-        "SET SESSION sql_mode = %s, time_zone = %s", (program.sql_mode, program.time_zone)
-    )
-    await connection.execute(statement)
+    await session.execute("SET SESSION sql_mode = %s, time_zone = %s", (program.sql_mode, program.time_zone))
+    await session.execute(statement)
 
 
 def unqualified(statement: str, database: str) -> str:

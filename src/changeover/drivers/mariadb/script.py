@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from changeover.drivers.script import Statement, made
+from changeover.drivers.sql.script import Statement, made
 
 TOKEN = re.compile(
     r"""

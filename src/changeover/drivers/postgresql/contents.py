@@ -2,8 +2,8 @@
 
 from psycopg import sql
 
-from changeover.drivers.contents import Contents, Table
-from changeover.drivers.postgresql.connection import Connection
+from changeover.drivers.sql.contents import Contents, Table
+from changeover.drivers.sql.session import Session
 
 PLAIN = """
     SET search_path = pg_catalog; SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = UTC;
@@ -92,42 +92,42 @@ OBJECTS = f"""
 some of them another way after they were dumped and restored, as `IN` lists over varchar."""
 
 
-async def prepare(connection: Connection) -> None:
-    """Make the connection fit for reading: values and names have the same text wherever they are read."""
-    await connection.execute(PLAIN)
+async def prepare(session: Session) -> None:
+    """Make the session fit for reading: values and names have the same text wherever they are read."""
+    await session.execute(PLAIN)
 
 
-async def read(connection: Connection) -> Contents:
-    """Everything in the database as the (prepared) connection's transaction sees it; sequences as they are now.
+async def read(session: Session) -> Contents:
+    """Everything in the database as the (prepared) session's transaction sees it; sequences as they are now.
 
     Left out is what a dump leaves out: foreign and temporary tables, the rows of tables that belong to an
     extension, and those of materialised views, which are computed anew.
     """
-    relations = await (await connection.execute(RELATIONS)).fetchall()
+    relations = await session.execute(RELATIONS)
     tables = {
-        name: await _table(connection, sql.SQL(ROWS).format(sql.Identifier(schema, relation)))
+        name: await _table(session, sql.SQL(ROWS).format(sql.Identifier(schema, relation)).as_string())
         for schema, relation, name, kind in relations
         if kind == "r"
     }
-    large_objects = await _table(connection, sql.SQL(LARGE_OBJECTS))
+    large_objects = await _table(session, LARGE_OBJECTS)
     if large_objects.rows:
         tables["large objects"] = large_objects
-    objects = await (await connection.execute(OBJECTS)).fetchall()
-    return Contents(tables, await read_counters(connection), tuple(sorted(line for (line,) in objects)))
+    objects = await session.execute(OBJECTS)
+    return Contents(tables, await read_counters(session), tuple(sorted(line for (line,) in objects)))
 
 
-async def read_counters(connection: Connection) -> dict[str, tuple[int, int]]:
+async def read_counters(session: Session) -> dict[str, tuple[int, int]]:
     """The next value of every sequence, now: sequences are outside of every transaction."""
-    relations = await (await connection.execute(RELATIONS)).fetchall()
+    relations = await session.execute(RELATIONS)
     counters = {}
     for schema, relation, name, kind in relations:
         if kind == "S":
             query = sql.SQL(COUNTER).format(sql.Identifier(schema, relation), sql.Literal(name))
-            (value,) = (await (await connection.execute(query)).fetchone()) or ("0",)
+            ((value,),) = await session.execute(query.as_string())
             counters[name] = (int(value), int(value))
     return counters
 
 
-async def _table(connection: Connection, query: sql.Composed | sql.SQL) -> Table:
-    (rows, digest) = (await (await connection.execute(query)).fetchone()) or (0, "0")
+async def _table(session: Session, query: str) -> Table:
+    ((rows, digest),) = await session.execute(query)
     return Table(int(rows), digest)

@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from changeover.drivers.postgresql.connection import Connection
+from changeover.drivers.sql.session import Session
 from changeover.ports import ServerFacts
 
 ITSELF = """
@@ -49,9 +49,9 @@ MISSING = """
 """
 
 
-async def read(connection: Connection, admin: str) -> ServerFacts:
+async def read(session: Session, admin: str) -> ServerFacts:
     """Version, size, clock, and what to grant."""
-    (version, size, now) = (await (await connection.execute(ITSELF)).fetchone()) or ("", 0, 0.0)
+    ((version, size, now),) = await session.execute(ITSELF)
     query = sql.SQL(MISSING).format(admin=sql.Literal(admin))
-    missing = await (await connection.execute(query)).fetchall()
+    missing = await session.execute(query.as_string())
     return ServerFacts(f"PostgreSQL {version}", size, now, tuple(line for (line,) in missing))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from changeover.drivers.script import Statement, made
+from changeover.drivers.sql.script import Statement, made
 
 TRANSACTION_WORDS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
 """First words of the statements that end or begin a transaction."""

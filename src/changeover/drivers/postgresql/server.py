@@ -1,18 +1,17 @@
-"""The databases of the server as wholes: scratch databases, closing, and the exchange of two."""
+"""The databases of a PostgreSQL server as wholes: what makes one like ours, closing, and the exchange of two."""
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import LiteralString
 
 from psycopg import sql
 
-from changeover.drivers.postgresql.connection import Connection, Connections
-from changeover.errors import DatabaseError
+from changeover.drivers.postgresql.session import PostgresSession
+from changeover.drivers.sql.server import Server, scratch_name
+from changeover.drivers.sql.session import Session
 
-LONGEST_NAME = 63
-"""Bytes; PostgreSQL cuts a longer identifier (NAMEDATALEN)."""
-
-PURPOSES = ("verify", "restore", "old")
+NOT_ALLOWED = "42501"
+"""insufficient_privilege"""
 
 CREATE_LIKE = """
     SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L',
@@ -48,43 +47,16 @@ TERMINATE = """
 """
 
 
-class Server:
-    """The server, through its administrative database."""
-
-    def __init__(self, connections: Connections, name: str, admin: str) -> None:
-        self._connections = connections
-        self._name = name
-        self._admin = admin
-
-    @asynccontextmanager
-    async def scratch(self, purpose: str) -> AsyncIterator[str]:
-        """An empty database like ours, for that purpose; one that a crash has left is dropped first.
-
-        It has our database's owner, encoding, locale, tablespace, rights, settings and comment.
-        """
-        name = scratch_name(purpose, self._name)
-        await self.sweep()
-        async with self._connections.open(self._admin) as connection:
-            await self._create_like(connection, name)
-        try:
-            yield name
-        finally:
-            await self.sweep()
-
-    async def sweep(self) -> None:
-        """Drop every scratch database of ours."""
-        async with self._connections.open(self._admin) as connection:
-            for purpose in PURPOSES:
-                drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-                await connection.execute(drop.format(sql.Identifier(scratch_name(purpose, self._name))))
+class PostgresServer(Server):
+    """A scratch database has our database's owner, encoding, locale, tablespace, rights, settings and comment."""
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
         """Nobody is connected to our database, and nobody can connect."""
         await self._open_to_others(False)
         try:
-            async with self._connections.open(self._admin) as connection:
-                await connection.execute(sql.SQL(TERMINATE).format(name=sql.Literal(self._name)))
+            async with self._connections.open(self._home) as session:
+                await session.execute(_filled(TERMINATE, name=sql.Literal(self._name)))
             yield
         finally:
             await self._open_to_others(True)
@@ -92,64 +64,58 @@ class Server:
     async def exchange(self, scratch: str) -> None:
         """Give our name to the scratch database, in one transaction; the old one can go."""
         old = sql.Identifier(scratch_name("old", self._name))
-        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-        async with self._connections.open(self._admin) as connection, connection.transaction():
-            limit = await connection.execute(
+        ours, restored = sql.Identifier(self._name), sql.Identifier(scratch)
+        async with self._connections.open(self._home) as session, session.transaction():
+            ((limit,),) = await session.execute(
                 "SELECT datconnlimit FROM pg_database WHERE datname = %s", (self._name,)
             )
-            (count,) = (await limit.fetchone()) or (-1,)
-            alter = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
-            await connection.execute(alter.format(sql.Identifier(scratch), sql.Literal(count)))
-            await connection.execute(rename.format(sql.Identifier(self._name), old))
-            await connection.execute(rename.format(sql.Identifier(scratch), sql.Identifier(self._name)))
+            await session.execute(
+                _filled("ALTER DATABASE {} CONNECTION LIMIT {}", restored, sql.Literal(limit))
+            )
+            await session.execute(_filled("ALTER DATABASE {} RENAME TO {}", ours, old))
+            await session.execute(_filled("ALTER DATABASE {} RENAME TO {}", restored, ours))
 
     async def _open_to_others(self, opened: bool) -> None:
-        alter = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-        async with self._connections.open(self._admin) as connection:
-            await connection.execute(alter.format(sql.Identifier(self._name), sql.Literal(opened)))
+        alter = "ALTER DATABASE {} ALLOW_CONNECTIONS {}"
+        async with self._connections.open(self._home) as session:
+            await session.execute(_filled(alter, sql.Identifier(self._name), sql.Literal(opened)))
 
-    async def _create_like(self, connection: Connection, scratch: str) -> None:
-        names = {"scratch": sql.Literal(scratch), "name": sql.Literal(self._name)}
-        icu = await _icu(connection)
-        create = await (await connection.execute(sql.SQL(CREATE_LIKE).format(**names, **icu))).fetchone()
-        if create is None:
-            raise DatabaseError(
-                f"there is no database {self._name!r} on the server",
-                hint="check its name; it is never created",
-            )
-        await connection.execute(create[0])
-        for (statement,) in await (await connection.execute(sql.SQL(RIGHTS_LIKE).format(**names))).fetchall():
-            await connection.execute(statement)
-        settings = await connection.execute(sql.SQL(SETTINGS).format(name=names["name"]))
-        for role, setting, value in await settings.fetchall():
-            await _set_like(connection, scratch, role, setting, value)
+    async def _drop(self, session: Session, name: str) -> None:
+        await session.execute(_filled("DROP DATABASE IF EXISTS {} WITH (FORCE)", sql.Identifier(name)))
+
+    async def _create_like(self, session: Session, name: str) -> None:
+        names = {"scratch": sql.Literal(name), "name": sql.Literal(self._name)}
+        create = await session.execute(_filled(CREATE_LIKE, **names, **_icu(session)))
+        if not create:
+            raise self._missing()
+        await session.execute(create[0][0])
+        for (statement,) in await session.execute(_filled(RIGHTS_LIKE, **names)):
+            await session.execute(statement)
+        for role, setting, value in await session.execute(_filled(SETTINGS, name=names["name"])):
+            await _set_like(session, name, role, setting, value)
 
 
-def scratch_name(purpose: str, database: str) -> str:
-    """The name of the scratch database for that purpose, never longer than the server allows."""
-    name = f"changeover_{purpose}_{database}"
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    return f"changeover_{purpose}_{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+def _filled(template: LiteralString, *parts: sql.Composable, **named: sql.Composable) -> str:
+    return sql.SQL(template).format(*parts, **named).as_string()
 
 
-async def _icu(connection: Connection) -> dict[str, sql.Composable]:
+def _icu(session: Session) -> dict[str, sql.Composable]:
     """Where the server keeps a database's locale provider and ICU locale: since 15, renamed in 17."""
-    version = connection.info.server_version
-    if version < 150000:  # noqa: PLR2004
+    assert isinstance(session, PostgresSession)
+    if session.version < 150000:  # noqa: PLR2004
         return {"provider": sql.Literal("c"), "locale": sql.Literal("")}
     return {
         "provider": sql.SQL("datlocprovider"),
-        "locale": sql.SQL("datlocale" if version >= 170000 else "daticulocale"),  # noqa: PLR2004
+        "locale": sql.SQL("datlocale" if session.version >= 170000 else "daticulocale"),  # noqa: PLR2004
     }
 
 
-async def _set_like(connection: Connection, scratch: str, role: str | None, setting: str, value: str) -> None:
+async def _set_like(session: Session, scratch: str, role: str | None, setting: str, value: str) -> None:
     """Copy one setting of the database. FROM CURRENT spares us the quoting of lists such as search_path."""
     who = sql.SQL("ROLE {} IN ").format(sql.Identifier(role)) if role else sql.SQL("")
-    alter = sql.SQL("ALTER {}DATABASE {} SET {} FROM CURRENT")
-    async with connection.transaction():
-        await connection.execute("SELECT set_config(%s, %s, true)", (setting, value))
-        await connection.execute(
-            alter.format(who, sql.Identifier(scratch), sql.Identifier(*setting.split(".")))
+    name = sql.Identifier(*setting.split("."))
+    async with session.transaction():
+        await session.execute("SELECT set_config(%s, %s, true)", (setting, value))
+        await session.execute(
+            _filled("ALTER {}DATABASE {} SET {} FROM CURRENT", who, sql.Identifier(scratch), name)
         )

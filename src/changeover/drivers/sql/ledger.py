@@ -1,11 +1,80 @@
-"""The ledger of migrations: what an entry means for the migration that is due."""
+"""The ledger of migrations: its table, and what an entry means for the migration that is due."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from changeover.drivers.sql.session import Session
 from changeover.errors import DatabaseError
 from changeover.model.release import SqlMigration
 from changeover.ports import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTable:
+    """How a dialect keeps it. `exists` finds a row if the table is there; `entries` has the columns of `Applied`.
+
+    `now` and `unfinished` are what is written into `finished_at`, and `is_unfinished` asks for the latter.
+    """
+
+    create: str
+    exists: str
+    entries: str
+    now: str
+    unfinished: str
+    is_unfinished: str
+
+
+class Ledger:
+    """The table `changeover_migration`. Each method works in the transaction of its session, if there is one."""
+
+    def __init__(self, table: LedgerTable) -> None:
+        self._table = table
+
+    async def entries(self, session: Session) -> tuple[Applied, ...]:
+        """What is in the ledger, in the order it came in; nothing if there is no table yet."""
+        if not await session.execute(self._table.exists):
+            return ()
+        return tuple(Applied(*row) for row in await session.execute(self._table.entries))
+
+    async def begin(self, session: Session, migration: SqlMigration) -> None:
+        """Write the entry, unfinished. Of two conductors only one succeeds: the name is unique."""
+        if not await session.execute(self._table.exists):
+            await session.execute(self._table.create)
+        await session.execute(
+            f"INSERT INTO changeover_migration (name, checksum, started_at) VALUES (%s, %s, {self._table.now})",  # noqa: S608
+            (migration.name, migration.checksum),
+        )
+
+    async def finish(self, session: Session, name: str) -> None:
+        """Write down that it is finished."""
+        await self._mark(session, name, self._table.now)
+
+    async def reopen(self, session: Session, name: str) -> None:
+        """Write down that it is under way again: its way back was begun."""
+        await self._mark(session, name, self._table.unfinished)
+
+    async def strike(self, session: Session, name: str) -> None:
+        """Remove the entry."""
+        await session.execute("DELETE FROM changeover_migration WHERE name = %s", (name,))
+
+    async def forget(self, session: Session, name: str) -> bool:
+        """Remove the entry if it is unfinished; return whether there was such a one."""
+        if not await session.execute(self._table.exists):
+            return False
+        condition = f"name = %s AND {self._table.is_unfinished}"
+        return bool(
+            await session.execute(
+                f"DELETE FROM changeover_migration WHERE {condition} RETURNING name",  # noqa: S608
+                (name,),
+            )
+        )
+
+    async def _mark(self, session: Session, name: str, finished_at: str) -> None:
+        await session.execute(
+            f"UPDATE changeover_migration SET finished_at = {finished_at} WHERE name = %s",  # noqa: S608
+            (name,),
+        )
 
 
 def applied(migration: SqlMigration, entries: Sequence[Applied]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from changeover.drivers.contents import Contents
+from changeover.drivers.sql.contents import Contents
 from changeover.errors import DatabaseError, HostError
 from changeover.model.values import Value
 from changeover.ports import Command, Host, Result, Snapshot
