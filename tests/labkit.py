@@ -9,12 +9,14 @@ Use: `pytest_plugins = ["tests.labkit"]`, or import the fixtures, and mark the t
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from changeover.lab import operations
+from changeover.lab.cgroup import unified_root
 from changeover.lab.cluster import Cluster
 from changeover.lab.inside import enter_network
 from changeover.lab.layout import Layout
@@ -82,3 +84,22 @@ def fresh_lab(lab: LabUnderTest) -> LabUnderTest:
     """The session's lab as it was at first: release v1, no faults, empty database, every node in rotation."""
     lab.cluster.reset()
     return lab
+
+
+def traces(name: str) -> list[str]:
+    """Return what there is of a lab on this machine: cgroups, processes, mounts, loop devices, files."""
+    root = unified_root()
+    assert root is not None
+    mark = f"labs/{name}/"
+    found = [str(path) for path in root.glob(f"changeover-lab-{name}-*")]
+    for pid in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        try:
+            if mark in (pid / "cmdline").read_text() or mark in (pid / "mountinfo").read_text():
+                found.append(str(pid))
+        except OSError:
+            continue
+    loops = subprocess.run(
+        ["losetup", "--list", "--noheadings"], capture_output=True, text=True, check=True
+    ).stdout
+    found += [line for line in loops.splitlines() if mark in line]
+    return found + [str(path) for path in Cluster(name).directory.path.parent.glob(name)]

@@ -1,7 +1,7 @@
 """The demonstration: the commands that an operator would type, under load, with a receipt at the end.
 
 It upgrades the lab from v1 to v2 twice; the second time the conductor is killed in the middle and resumed.
-It leaves nothing running, after Ctrl-C neither.
+It leaves nothing running, however it is interrupted.
 """
 
 import json
@@ -10,23 +10,68 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import typer
 
-HERE = Path(__file__).parent
 CHANGEOVER = str(Path(sys.executable).with_name("changeover"))
 RATE = 200
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
 KILL_AFTER = 31
 """How many steps are done when the conductor is killed: in the middle of the second node."""
 
 
+class Interruption:
+    """Ctrl-C, SIGTERM, a closed terminal: whatever runs is told to end, nothing more is begun, and cleaning up goes on undisturbed."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._running: set[subprocess.Popen[Any]] = set()
+
+    def came(self) -> bool:
+        """Whether it has."""
+        return self._came
+
+    def listen(self) -> None:
+        """Take over the signals."""
+        for number in INTERRUPTS:
+            signal.signal(number, self._interrupt)
+
+    @contextmanager
+    def process(self, line: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+        """Begin a process; on the way out of the block it is ended if it still runs."""
+        if self.came():
+            raise typer.Exit(INTERRUPTED)
+        # In a session of its own: Ctrl-C reaches it through us alone, once.
+        process = subprocess.Popen(line, start_new_session=True, **options)
+        self._running.add(process)
+        try:
+            if self.came():
+                process.terminate()
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+            self._running.discard(process)
+
+    def _interrupt(self, *_: object) -> None:
+        for number in INTERRUPTS:
+            signal.signal(number, signal.SIG_IGN)
+        self._came = True
+        for process in self._running:
+            process.terminate()
+
+
+interruption = Interruption()
+
+
 def demo(*, embedded: bool = False, name: str = "demo", nodes: int = 4) -> None:
     """Upgrade a small cluster under load, twice: once undisturbed, once with the conductor killed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption.listen()
     if os.environ.get("CHANGEOVER_DEMO"):
         inside()
         return
@@ -36,11 +81,12 @@ def demo(*, embedded: bool = False, name: str = "demo", nodes: int = 4) -> None:
         command("lab", "up", "--name", name, "--nodes", str(nodes), *form)
         environment = os.environ | {"CHANGEOVER_DEMO": "inside"}
         line = [CHANGEOVER, "lab", "exec", "--name", name, "--", sys.executable, __file__]
-        ended = subprocess.run(line, check=False, env=environment).returncode
-    except KeyboardInterrupt:
-        ended = 130
+        with interruption.process(line, env=environment) as process:
+            ended = process.wait()
     finally:
-        command("lab", "down", "--name", name)
+        with suppress(OSError):
+            said("lab", "down", "--name", name)
+        subprocess.run([CHANGEOVER, "lab", "down", "--name", name], check=True, start_new_session=True)
     print(f"\nThe demonstration took {time.monotonic() - begun:.0f} s and has left nothing running.")
     raise typer.Exit(ended)
 
@@ -63,7 +109,9 @@ def inside() -> None:
     title("The same, with the conductor killed in the middle")
     command("lab", "reset")
     with load(url, directory / "probes" / "killed.jsonl"):
-        with begin("run", "--yes", "--reason", "demonstration of a crash") as conductor:
+        crashing = ["run", "--yes", "--reason", "demonstration of a crash"]
+        said(*crashing)
+        with interruption.process([CHANGEOVER, *crashing]) as conductor:
             wait(lambda: steps_done() >= KILL_AFTER, "the second node's turn", conductor)
             conductor.send_signal(signal.SIGKILL)
         print(f"\n*** the conductor, process {conductor.pid}, was killed with SIGKILL ***")
@@ -77,12 +125,18 @@ def title(text: str) -> None:
     print(f"\n{'=' * 78}\n{text}\n{'=' * 78}", flush=True)
 
 
+def said(*arguments: str, more: str = "") -> None:
+    """Print a command as an operator would type it."""
+    print(f"\n$ changeover {' '.join(arguments)}{more}", flush=True)
+
+
 def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
     """Run one command as an operator would; another exit code than those allowed ends the demonstration."""
-    print(f"\n$ changeover {' '.join(arguments)}", flush=True)
-    code = subprocess.run([CHANGEOVER, *arguments], check=False).returncode
-    if code not in allowed:
-        raise typer.Exit(code)
+    said(*arguments)
+    with interruption.process([CHANGEOVER, *arguments]) as process:
+        code = process.wait()
+    if interruption.came() or code not in allowed:
+        raise typer.Exit(INTERRUPTED if interruption.came() else code)
 
 
 def receipt() -> None:
@@ -107,33 +161,18 @@ def blemishes(cost: dict[str, Any]) -> list[str]:
     return found
 
 
-class begin:  # noqa: N801 - reads as what it does
-    """Begin a command; on the way out it is ended if it still runs."""
-
-    def __init__(self, *arguments: str, quiet: Path | None = None) -> None:
-        print(f"\n$ changeover {' '.join(arguments)}{' &' if quiet else ''}", flush=True)
-        output = quiet.open("wb") if quiet else None
-        self._process = subprocess.Popen([CHANGEOVER, *arguments], stdout=output, stderr=output)
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        self._process.wait(timeout=60)
-
-
-class load(begin):  # noqa: N801 - reads as what it does
+@contextmanager
+def load(url: str, ledger: Path) -> Iterator[None]:
     """Sessions and writes at a constant rate, whatever the site does, until the block ends."""
-
-    def __init__(self, url: str, ledger: Path) -> None:
-        ledger.parent.mkdir(exist_ok=True)
-        log = ledger.with_suffix(".log")
-        super().__init__(
-            "probe", url, "--profile", "lab", "--rate", str(RATE), "--ledger", str(ledger), quiet=log
-        )
-        wait(lambda: ledger.exists() and ledger.stat().st_size > 0, "the probe to send", self._process)
+    ledger.parent.mkdir(exist_ok=True)
+    line = ["probe", url, "--profile", "lab", "--rate", str(RATE), "--ledger", str(ledger)]
+    said(*line, more=" &")
+    with (
+        ledger.with_suffix(".log").open("wb") as log,
+        interruption.process([CHANGEOVER, *line], stdout=log, stderr=log) as probe,
+    ):
+        wait(lambda: ledger.exists() and ledger.stat().st_size > 0, "the probe to send", probe)
+        yield
 
 
 def steps_done() -> int:
@@ -145,9 +184,11 @@ def steps_done() -> int:
     return sum(step["state"] == "done" for step in status["steps"].values())
 
 
-def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
+def wait(condition: Callable[[], bool], what: str, process: subprocess.Popen[Any]) -> None:
     """Return when it holds; end the demonstration if the process ends before, or after a minute."""
     for _ in range(600):
+        if interruption.came():
+            raise typer.Exit(INTERRUPTED)
         if condition():
             return
         if process.poll() is not None:

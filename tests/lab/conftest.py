@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,15 @@ class Node:
         access = json.loads(self.lab.directory.credentials.read_text())
         settings = {key: access[key] for key in ("host", "port", "user", "password")}
         return psycopg.connect(dbname=access["name"], **settings)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The lab's commands take over Ctrl-C and SIGTERM of their process, which is the tests' here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

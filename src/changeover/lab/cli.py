@@ -168,10 +168,9 @@ def reset(name: Name = "lab", as_json: AsJson = False) -> None:
 @contextmanager
 def _told(*, as_json: bool = False) -> Iterator[None]:
     """Turn errors into a line for the operator; Ctrl-C and SIGTERM clean up, and cannot interrupt that."""
-    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    for number, handler in before.items():
+    for number in _INTERRUPTS:
         # Ignored by whoever started us: in the background of a script.
-        if handler is not signal.SIG_IGN:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
         yield
@@ -188,9 +187,6 @@ def _told(*, as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted; cleaned up", err=True)
         raise typer.Exit(130) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> None:

@@ -4,14 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from changeover.lab import DatabaseKind, LabError, Layout, down, find, up
-from changeover.lab.cgroup import unified_root, wait_until
+from changeover.lab.cgroup import wait_until
 from changeover.lab.cluster import Cluster
+from tests.labkit import traces
 
 pytestmark = pytest.mark.lab
 CLI = [sys.executable, "-m", "changeover.lab"]
@@ -30,25 +31,6 @@ def name() -> Iterator[str]:
 def small(name: str, **others: object) -> Layout:
     """Return the layout of a lab of three hosts."""
     return Layout(name=name, nodes=1, startup_seconds=0.1, **others)  # type: ignore[arg-type]
-
-
-def traces(name: str) -> list[str]:
-    """Return what there is of a lab on this machine: cgroups, processes, mounts, loop devices, files."""
-    root = unified_root()
-    assert root is not None
-    mark = f"labs/{name}/"
-    found = [str(path) for path in root.glob(f"changeover-lab-{name}-*")]
-    for pid in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        try:
-            if mark in (pid / "cmdline").read_text() or mark in (pid / "mountinfo").read_text():
-                found.append(str(pid))
-        except OSError:
-            continue
-    loops = subprocess.run(
-        ["losetup", "--list", "--noheadings"], capture_output=True, text=True, check=True
-    ).stdout
-    found += [line for line in loops.splitlines() if mark in line]
-    return found + [str(path) for path in Cluster(name).directory.path.parent.glob(name)]
 
 
 def test_a_lab_leaves_nothing(name: str) -> None:
@@ -81,17 +63,37 @@ def test_a_half_lab_is_completed(name: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_cleans_up(name: str, number: signal.Signals) -> None:
-    """Ctrl-C while the hosts boot ends with 130 and leaves nothing."""
+    """Ctrl-C while the hosts boot, and again while that is cleaned up, ends with 130 and leaves nothing."""
     # Where the tests run in the background of a script, SIGINT is ignored, and children inherit that.
     command = ["env", "--default-signal=INT", *CLI, "up", "--name", name, "--nodes", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as conductor:
         lab = Cluster(name)
         wait_until(lambda: lab.world.host_pid("app1") is not None, 60, "the hosts to boot")
-        conductor.send_signal(number)
-        _, said = conductor.communicate(timeout=60)
+        until_it_ends(conductor, number)
+        assert conductor.stderr
+        said = conductor.stderr.read()
     assert conductor.returncode == 130
     assert b"Traceback" not in said
     assert traces(name) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_taking_down_goes_on_when_it_is_interrupted(name: str, number: signal.Signals) -> None:
+    """Once it has the lab, Ctrl-C again and again does not keep `down` from its end."""
+    up(small(name))
+    lock = Cluster(name).directory.path.with_name(f"{name}.lock")
+    with subprocess.Popen(["env", "--default-signal=INT", *CLI, "down", "--name", name]) as conductor:
+        wait_until(lambda: "taking it down" in lock.read_text(), 60, "it to have the lab")
+        until_it_ends(conductor, number)
+    assert conductor.returncode == 0
+    assert traces(name) == []
+
+
+def until_it_ends(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a process a signal again and again."""
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.02)
 
 
 def test_a_killed_start_can_be_taken_down(name: str) -> None:
