@@ -77,17 +77,27 @@ class Settings:
     def attached(self) -> Attached:
         """The journal alone where there is no more: a site's file that broke keeps nobody from their run."""
         if self._attached is None:
-            try:
-                return self.conductor
-            except SpecError:
-                beside = self.file.parent / JOURNAL
-                if not self.journal and not beside.exists():
-                    raise
-                if self.file.exists() or not self.journal:
-                    place = "the journal" if self.journal else beside  # a URL may hold a password
-                    self.output.note(Text(f"{self.file} cannot be used; going by {place} alone", Tone.DOUBT))
-                self._attached = Attached(Journal.open(self.journal or beside))
+            self._attached = self._attach()
+            if self.journal and self._attached.journal.store.absent:
+                raise SpecError(
+                    f"there is no journal at {self.journal}",
+                    hint="`changeover run` makes one; look at --journal",
+                )
         return self._attached
+
+    def _attach(self) -> Attached:
+        try:
+            return self.conductor
+        except SpecError as error:
+            beside = self.file.parent / JOURNAL
+            if not self.journal and not beside.exists():
+                without = "without the site's file a run is followed and steered with --journal PATH"
+                error.hint = f"{error.hint}; {without}" if error.hint else without
+                raise
+        if self.file.exists() or not self.journal:
+            place = "the journal" if self.journal else beside  # a URL may hold a password
+            self.output.note(Text(f"{self.file} cannot be used; going by {place} alone", Tone.DOUBT))
+        return Attached(Journal.open(self.journal or beside))
 
     async def steered(self, named: str | None) -> str:
         """The run that a command is for: the one that is named, else the one that holds the site.

@@ -153,7 +153,12 @@ async def _chosen(attached: Attached, run: str | None) -> str:
         return run
     records = await attached.runs()
     if not records:
-        raise RefusedError("there is no run yet", hint="`changeover run` begins one")
+        store = attached.journal.store
+        looked = f"there is no journal at {store}" if store.absent else f"none of the site is in {store}"
+        raise RefusedError(
+            f"there is no run yet: {looked}",
+            hint="`changeover run` begins one; --journal names another place",
+        )
     return records[0].run
 
 

@@ -23,6 +23,9 @@ IDLE_SECONDS = 5
 """PostgreSQL ends a transaction that stands idle so long: a conductor frozen inside one must not hold its
 locks against the conductor that takes over."""
 
+MODE = 0o600
+"""Of a journal's file: who may read it knows the site, and who may write it can steer a run."""
+
 SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 POSTGRESQL_NOW = "CAST(extract(epoch from clock_timestamp()) AS float8)"
 """The time by the database's own clock, in seconds since the epoch."""
@@ -38,7 +41,8 @@ class Store:
     """Runs transactions, one after another, in a thread of its own, so that none blocks the event loop.
 
     `where` is a path (or `:memory:`) for SQLite, or a `postgresql://` URL. The connection is made at first
-    use, and tables that are missing are created then. Every failure of the database is a `JournalError`.
+    use. The first writing makes what is missing: the file, for its owner alone, and the tables; until then a
+    reading finds nothing, and leaves nothing behind. Every failure of the database is a `JournalError`.
     """
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
@@ -46,12 +50,19 @@ class Store:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._connection: Connection | None = None
+        self._made = False
         self._file: tuple[int, int] | None = None
         self._writing = False
 
     def __str__(self) -> str:
         """Where it is, without the password."""
         return self.url.database or "" if self.sqlite else self.url.render_as_string(hide_password=True)
+
+    @property
+    def absent(self) -> bool:
+        """Whether it is to be a file, and there is none."""
+        path = self._path
+        return path is not None and not (path.exists() and path.stat().st_size)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns from within one transaction that changes nothing."""
@@ -80,6 +91,8 @@ class Store:
     def _transaction(self, work: Callable[[Connection], T], writing: bool) -> T:
         try:
             if self._connection is None:
+                if self.absent and not writing:
+                    return _of_nothing(work)
                 self._connection = self._connect()
                 self._file = self._identity()
             elif writing and self._identity() != self._file:
@@ -87,7 +100,12 @@ class Store:
                     f"the journal at {self} is no longer the file that it was: it was moved, deleted or replaced",
                     hint="put it back where it was, then `changeover resume`",
                 )
+            self._made = self._made or self._has_tables(self._connection)
             self._writing = writing
+            if not self._made and not writing:
+                return _of_nothing(work) if self.sqlite else self._rolled_back(work, self._connection)
+            if not self._made:
+                self._make(self._connection)
             with self._connection.begin():
                 return work(self._connection)
         except sa.exc.SQLAlchemyError as error:
@@ -99,33 +117,53 @@ class Store:
 
     def _identity(self) -> tuple[int, int] | None:
         """Tells the file from every other; None where there is none, as for PostgreSQL and `:memory:`."""
-        if not self.sqlite or not self.url.database or self.url.database == ":memory:":
-            return None
         try:
-            found = Path(self.url.database).stat()
+            found = self._path.stat() if self._path else None
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        return (found.st_dev, found.st_ino) if found else None
+
+    @property
+    def _path(self) -> Path | None:
+        """The file; None where there is none, as for PostgreSQL and `:memory:`."""
+        name = self.url.database
+        return Path(name) if self.sqlite and name and name != ":memory:" else None
 
     def _connect(self) -> Connection:
-        engine = self._sqlite() if self.sqlite else self._postgresql()
-        connection = engine.connect()
+        return (self._sqlite() if self.sqlite else self._postgresql()).connect()
+
+    def _has_tables(self, connection: Connection) -> bool:
+        if self.sqlite:  # to look for each table whenever a journal is opened would cost start-up time
+            return _format(connection) == FORMAT
+        with connection.begin():
+            return sa.inspect(connection).has_table(tables.run.name)
+
+    def _make(self, connection: Connection) -> None:
+        if self.sqlite:  # it stays so, for whoever opens the file; no transaction may be open
+            connection.connection.cursor().execute("PRAGMA journal_mode = WAL")
+        with connection.begin():
+            self._create(connection)
+        self._made = True
+
+    def _create(self, connection: Connection) -> None:
+        if not self.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+        tables.metadata.create_all(connection)
         if self.sqlite:
-            # To look for each table whenever a journal is opened would cost start-up time.
-            self._writing = _format(connection) == 0
-        if not self.sqlite or self._writing:
-            with connection.begin():
-                if not self.sqlite:
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
-                tables.metadata.create_all(connection)
-                if self.sqlite:
-                    connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
-        return connection
+            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+
+    def _rolled_back(self, work: Callable[[Connection], T], connection: Connection) -> T:
+        """What is read from tables that are gone again afterwards."""
+        with connection.begin() as transaction:
+            self._create(connection)
+            found = work(connection)
+            transaction.rollback()
+        return found
 
     def _sqlite(self) -> Engine:
-        database = self.url.database
-        if database and database != ":memory:":
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        if self.absent and self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, MODE))
         engine = sa.create_engine(
             self.url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
         )
@@ -133,7 +171,7 @@ class Store:
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # the driver must not begin transactions of its own accord
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in ("synchronous = FULL", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
@@ -192,15 +230,33 @@ def _url(where: str) -> URL:
 
 
 def _format(connection: Connection) -> int:
-    """The format of an SQLite journal, 0 if it is new; `JournalError` if we do not know it."""
+    """The format of an SQLite journal, 0 if it is new; `JournalError` if we do not know it, or it is none."""
     with connection.begin():
         found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+        strangers = (
+            found == 0 and connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
+        )
+    if strangers:
+        raise JournalError(
+            "the file is a database of something else, not a journal", hint="give another path with --journal"
+        )
     if found not in (0, FORMAT):
         raise JournalError(
             f"the journal has format {found}, this version of Changeover writes {FORMAT}",
             hint="use the version of Changeover that wrote it",
         )
     return found
+
+
+def _of_nothing(work: Callable[[Connection], T]) -> T:
+    """What is read from a journal in which nothing was ever written."""
+    engine = sa.create_engine("sqlite://")
+    try:
+        with engine.begin() as connection:
+            tables.metadata.create_all(connection)
+            return work(connection)
+    finally:
+        engine.dispose()
 
 
 def _close(connection: Connection) -> None:

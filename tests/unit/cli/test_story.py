@@ -274,6 +274,50 @@ def test_a_journal_alone_is_enough_to_look(changeover: Terminal, monkeypatch: py
     assert changeover("plan").code == 2
 
 
+def test_a_file_that_broke_without_a_journal_beside_it_points_to_the_journal(
+    changeover: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emptied file says nothing of where the journal is: the hint says how to name it."""
+    changeover("run", "--yes", "--journal", "elsewhere.db")
+    monkeypatch.undo()
+    monkeypatch.chdir(changeover.directory)
+    Path("changeover.yaml").write_text("")
+    for command in (("status",), ("pause",), ("runs",)):
+        ended = changeover(*command)
+        assert (ended.code, "with --journal PATH" in ended.err) == (2, True)
+    assert changeover("status", "--journal", "elsewhere.db").code == 0
+
+
+LOOKING = [
+    ("status",),
+    ("runs",),
+    ("log",),
+    ("watch",),
+    ("report",),
+    ("pause", "--run", "x"),
+    ("resume", "x"),
+]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=lambda command: command[0])
+def test_a_journal_that_is_not_there_is_not_made(changeover: Terminal, command: tuple[str, ...]) -> None:
+    """A mistyped path is bad input, and leaves nothing behind."""
+    ended = changeover(*command, "--journal", "deep/mistyped.db")
+    assert ended.code == 2
+    assert "there is no journal at deep/mistyped.db" in ended.err
+    assert not Path("deep").exists()
+
+
+def test_before_the_first_run_nothing_is_made_by_looking(changeover: Terminal) -> None:
+    """Where the journal would be there is none afterwards, and the words say where that is."""
+    assert changeover("runs").out == "no run yet\n"
+    ended = changeover("status")
+    assert ended.code == 4
+    assert f"there is no journal at {changeover.directory}/.changeover/journal.db" in ended.err
+    assert changeover("plan", "--diff", "last").code == 2
+    assert not Path(".changeover").exists()
+
+
 STEERING = [
     ("pause",),
     ("continue",),

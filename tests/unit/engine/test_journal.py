@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -209,7 +210,7 @@ async def test_a_journal_that_cannot_be_opened_says_why(where: str, says: str) -
     """And never the password."""
     with pytest.raises(JournalError) as failed:
         async with Journal.open(where) as journal:
-            await journal.runs()
+            await begin(journal, PLAN)
     assert says in failed.value.message
     assert failed.value.hint
     assert "swordfish" not in failed.value.message
@@ -257,6 +258,7 @@ def _one(statement: str, connection: Connection) -> object:
 async def test_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
     """Write-ahead log, and a commit is on the disk when it returns."""
     async with Journal.open(tmp_path / "deep" / "journal.db") as journal:
+        await begin(journal, PLAN)
         found = await settings(journal, "PRAGMA", "journal_mode", "synchronous", "foreign_keys")
     assert found == ["wal", 2, 1]
 
@@ -271,6 +273,50 @@ async def test_postgresql_waits_for_the_disk(postgres_server: PostgresServer) ->
         found = await settings(journal, "SHOW", "synchronous_commit", "idle_in_transaction_session_timeout")
         await journal.store.write(lambda c: c.exec_driver_sql(f"{role} RESET synchronous_commit"))
     assert found == ["on", "5s"]
+
+
+async def test_reading_makes_no_journal(tmp_path: Path) -> None:
+    """Where there is no file, or an empty one, there is no run, and there is nothing more afterwards."""
+    (tmp_path / "empty.db").touch()
+    for name in ("none.db", "empty.db"):
+        async with Journal.open(tmp_path / name) as journal:
+            assert await journal.runs() == []
+            assert await journal.runs() == []
+    assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir()] == [("empty.db", 0)]
+
+
+async def test_reading_makes_no_tables(postgres_server: PostgresServer) -> None:
+    """In an empty schema of PostgreSQL there is no run, and no table afterwards; a run makes them."""
+    where = postgres_server.schema()
+    async with Journal.open(where) as journal:
+        assert await journal.runs() == []
+        engine = sa.create_engine(where.replace("postgresql://", "postgresql+psycopg://"))
+        assert sa.inspect(engine).get_table_names() == []
+        engine.dispose()
+        await begin(journal, a_plan([a_step("a")]))
+        assert len(await journal.runs()) == 1
+
+
+async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    """It is refused for reading and for writing, and is the same file afterwards."""
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE run (mine text)")
+    before = (tmp_path / "other.db").read_bytes()
+    async with Journal.open(tmp_path / "other.db") as journal:
+        with pytest.raises(JournalError, match="something else"):
+            await journal.runs()
+        with pytest.raises(JournalError, match="something else"):
+            await begin(journal, a_plan([a_step("a")]))
+    assert (tmp_path / "other.db").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
+
+
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """So are those that SQLite keeps beside it."""
+    async with Journal.open(tmp_path / "journal.db") as journal:
+        await begin(journal, a_plan([a_step("a")]))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
 
 
 async def test_a_journal_that_was_moved_away_is_written_no_more(tmp_path: Path) -> None:
