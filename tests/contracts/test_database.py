@@ -657,6 +657,32 @@ async def test_a_restore_keeps_what_belongs_to_the_database_itself(place: Place)
 
 
 @only_postgres
+@pytest.mark.parametrize("granted", [False, True])
+async def test_a_setting_that_only_a_superuser_may_set(place: Place, granted: bool) -> None:
+    """The snapshot is verified and restored in any case; the setting comes back if we may set it, and else is asked for."""
+    name = place.name
+    place.server.run(
+        "postgres",
+        f"ALTER DATABASE {name} SET log_lock_waits = on",
+        f"ALTER DATABASE {name} SET work_mem = '7MB'",
+        f"{'GRANT' if granted else 'REVOKE'} SET ON PARAMETER log_lock_waits {'TO' if granted else 'FROM'} conductor",
+        user="postgres",
+    )
+    database = place.open()
+    missing = (await database.facts()).missing_privileges
+    wanted = "to restore the setting log_lock_waits of the database: GRANT SET ON PARAMETER log_lock_waits TO conductor"
+    assert missing == (() if granted else (wanted,))
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    await database.restore("before")
+    settings = place.run(
+        "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+        f"WHERE datname = '{name}' ORDER BY 1"
+    )
+    assert settings == [("log_lock_waits=on",), ("work_mem=7MB",)][0 if granted else 1 :]
+
+
+@only_postgres
 async def test_a_restore_that_died_is_completed_by_the_next(place: Place) -> None:
     """The database was left closed, which is said; restoring again opens it with the snapshot's rows."""
     database = place.open()

@@ -49,9 +49,22 @@ MISSING = """
 """
 
 
+# Before 15 nobody but a superuser can be given the right, so there is nothing to ask for.
+MISSING_SETTINGS = """
+    SELECT DISTINCT format('to restore the setting %s of the database: GRANT SET ON PARAMETER %I TO %I',
+        p.name, p.name, current_user)
+    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c,
+        pg_settings p
+    WHERE d.datname = current_database() AND p.name = split_part(c, '=', 1)
+        AND p.context IN ('superuser', 'superuser-backend') AND NOT has_parameter_privilege(p.name, 'SET')
+"""
+
+
 async def read(session: Session, admin: str) -> ServerFacts:
     """Version, size, clock, and what to grant."""
     ((version, size, now),) = await session.execute(ITSELF)
-    query = sql.SQL(MISSING).format(admin=sql.Literal(admin))
-    missing = await session.execute(query.as_string())
+    missing = await session.execute(sql.SQL(MISSING).format(admin=sql.Literal(admin)).as_string())
+    ((since_15,),) = await session.execute("SELECT current_setting('server_version_num')::int >= 150000")
+    if since_15:
+        missing += await session.execute(MISSING_SETTINGS)
     return ServerFacts(f"PostgreSQL {version}", size, now, tuple(line for (line,) in missing))

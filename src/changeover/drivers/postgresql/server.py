@@ -7,6 +7,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from changeover.drivers.postgresql.session import PostgresSession
+from changeover.drivers.sql.errors import ServerError
 from changeover.drivers.sql.server import Server, scratch_name
 from changeover.drivers.sql.session import Session
 
@@ -111,11 +112,17 @@ def _icu(session: Session) -> dict[str, sql.Composable]:
 
 
 async def _set_like(session: Session, scratch: str, role: str | None, setting: str, value: str) -> None:
-    """Copy one setting of the database. FROM CURRENT spares us the quoting of lists such as search_path."""
+    """Copy one setting of the database, unless it takes rights that we lack: the facts name those.
+
+    FROM CURRENT spares us the quoting of lists such as search_path.
+    """
     who = sql.SQL("ROLE {} IN ").format(sql.Identifier(role)) if role else sql.SQL("")
     name = sql.Identifier(*setting.split("."))
-    async with session.transaction():
-        await session.execute("SELECT set_config(%s, %s, true)", (setting, value))
-        await session.execute(
-            _filled("ALTER {}DATABASE {} SET {} FROM CURRENT", who, sql.Identifier(scratch), name)
-        )
+    alter = _filled("ALTER {}DATABASE {} SET {} FROM CURRENT", who, sql.Identifier(scratch), name)
+    try:
+        async with session.transaction():
+            await session.execute("SELECT set_config(%s, %s, true)", (setting, value))
+            await session.execute(alter)
+    except ServerError as error:
+        if error.code != NOT_ALLOWED:
+            raise
