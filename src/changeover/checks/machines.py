@@ -67,7 +67,7 @@ async def escalation(host: Host) -> Verdict:
     try:
         result = await host.run(Command("id -un", become=True, timeout=15))
     except HostError as error:
-        return Verdict(subject, Outcome.BAD, error.message, error.hint)
+        return Verdict(subject, Outcome.UNKNOWN, error.message, error.hint)
     if result.status != 0:
         return Verdict(
             subject, Outcome.BAD, result.stderr.strip(), "let the SSH user run commands as the `become` user"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from changeover.errors import BalancerError
+from changeover.errors import BalancerError, PortError
 from changeover.model.values import Outcome, Verdict
 from changeover.ports import Balancer, ServerState
 
@@ -29,8 +29,8 @@ async def pool_verdict(balancer: Balancer, expected: Iterable[str]) -> Verdict:
     subject = f"pool {balancer.name}"
     try:
         servers = await balancer.servers()
-    except BalancerError as error:
-        return Verdict(subject, Outcome.BAD, error.message, error.hint)
+    except PortError as error:
+        return Verdict(subject, Outcome.UNKNOWN, error.message, error.hint)
     wanted = set(expected)
     missing = sorted(wanted - servers.keys())
     strangers = sorted(servers.keys() - wanted)

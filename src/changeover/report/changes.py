@@ -59,17 +59,38 @@ def _short(value: Json) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+def _by_cause(verdicts: Iterable[Verdict]) -> list[tuple[Verdict, list[str]]]:
+    """Each verdict with the subjects of later ones that only repeat its evidence: what cannot be seen for one cause."""
+    causes: list[tuple[Verdict, list[str]]] = []
+    for verdict in verdicts:
+        for cause, behind in causes:
+            unseen = Outcome.UNKNOWN in (cause.outcome, verdict.outcome)
+            if unseen and not (cause.good or verdict.good) and _repeats(verdict, cause):
+                behind.append(verdict.subject)
+                break
+        else:
+            causes.append((verdict, []))
+    return causes
+
+
+def _repeats(verdict: Verdict, cause: Verdict) -> bool:
+    """Whoever hands an error on says before it what was asked."""
+    return bool(cause.evidence) and verdict.evidence.endswith(cause.evidence)
+
+
 def check_document(site: str, verdicts: Sequence[Verdict]) -> Document:
-    """Every verdict with its evidence, those that are not good with what to do."""
+    """Every verdict with its evidence, those that are not good with what to do; the same trouble once."""
     wrong = [verdict for verdict in verdicts if not verdict.good]
     columns = (Column("", whole=True), Column("what", whole=True), Column("evidence"))
     rows = tuple(
         cells(
             Text(verdict.outcome, _VERDICTS[verdict.outcome]),
             verdict.subject,
-            verdict.evidence + (f" (hint: {verdict.hint})" if verdict.hint and not verdict.good else ""),
+            verdict.evidence
+            + (f" (hint: {verdict.hint})" if verdict.hint and not verdict.good else "")
+            + (f"; because of it not looked at: {', '.join(behind)}" if behind else ""),
         )
-        for verdict in verdicts
+        for verdict, behind in _by_cause(verdicts)
     )
     summary = f"{len(wrong)} of {count(len(verdicts), 'check')} not good" if wrong else "all good"
     return Document(title=f"{site}: {summary}", sections=(Section("", (Table(columns, rows),)),))

@@ -178,6 +178,37 @@ def test_verdicts_that_are_not_good_carry_their_hint() -> None:
     ]
 
 
+def test_a_host_that_is_not_reached_is_told_once() -> None:
+    """With all that could not be looked at because of it; two nodes that are bad alike are two troubles."""
+    lost, hint = "app1: no SSH connection within 10 s", "is it up?"
+    bad, unknown = Outcome.BAD, Outcome.UNKNOWN
+    verdicts = [
+        Verdict("app1 clock", unknown, lost, hint),
+        Verdict("app1 disk", unknown, lost, hint),
+        Verdict("app2 clock", Outcome.GOOD, "right"),
+        Verdict("app1 health", unknown, f"health on app1: {lost}", hint),
+        Verdict("app2 version", bad, "it runs v0"),
+        Verdict("app3 version", bad, "it runs v0"),
+        Verdict("database main", bad, "refused"),
+        Verdict("ledger of main", unknown, "refused"),
+    ]
+    document = check_document("identity", verdicts)
+    assert document.title == "identity: 7 of 8 checks not good"
+    (table,) = document.sections[0].body
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        [
+            "unknown",
+            "app1 clock",
+            f"{lost} (hint: {hint}); because of it not looked at: app1 disk, app1 health",
+        ],
+        ["good", "app2 clock", "right"],
+        ["bad", "app2 version", "it runs v0"],
+        ["bad", "app3 version", "it runs v0"],
+        ["bad", "database main", "refused; because of it not looked at: ledger of main"],
+    ]
+
+
 def test_differences_are_told_by_what_they_are_in() -> None:
     """A step that is new is told by its summary."""
     found = diff(a_plan([a_step("a")]), a_plan([a_step("a", timeout=5.0), a_step("b", summary="do b")]))
