@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import psycopg
@@ -69,6 +70,12 @@ class Postgres:
     def end(self, session: int) -> None:
         """End a session from outside."""
         self.run("postgres", f"SELECT pg_terminate_backend({session}, 5000)", user="postgres")
+
+    @property
+    def processes(self) -> list[int]:
+        """Every process of the server, its first one first."""
+        first = int((self.server.directory / "data" / "postmaster.pid").read_text().split()[0])
+        return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
 
     def sessions(self, database: str) -> dict[int, str]:
         """What each session of a database is doing, by its id."""
@@ -145,6 +152,11 @@ class MariaDB:
         """End a session from outside."""
         self.run("", f"KILL {session}", user="root")
 
+    @property
+    def processes(self) -> list[int]:
+        """The server's process."""
+        return [int((self.directory / "pid").read_text())]
+
     def sessions(self, database: str) -> dict[int, str]:
         """What each session of a database is doing, by its id."""
         query = f"SELECT id, concat(user, ': ', coalesce(info, '')) FROM information_schema.processlist WHERE db = '{database}'"
@@ -211,6 +223,19 @@ def running_mariadb() -> Iterator[MariaDB]:
             process.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def frozen(server: Postgres | MariaDB) -> Iterator[None]:
+    """While this is open the server does nothing, and its kernel accepts connections in its name."""
+    processes = server.processes
+    for process in processes:
+        os.kill(process, SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            os.kill(process, SIGCONT)
 
 
 def _until_answering(server: MariaDB, process: "subprocess.Popen[bytes]") -> None:

@@ -5,7 +5,7 @@ import os
 import pwd
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,7 +24,7 @@ from changeover.model.release import SqlMigration
 from changeover.model.site import DatabaseConfig, HostConfig
 from changeover.model.values import Secret
 from changeover.ports import Database
-from tests.databasekit import CANARY, MariaDB, Postgres, running_mariadb, running_postgres
+from tests.databasekit import CANARY, MariaDB, Postgres, frozen, running_mariadb, running_postgres
 
 Server = Postgres | MariaDB
 PATIENCE = 60.0
@@ -540,8 +540,7 @@ async def test_a_long_transaction_makes_the_migration_give_up(place: Place) -> N
 async def test_the_server_process_lost_in_a_migration(place: Place) -> None:
     """On PostgreSQL nothing of it is there; on MariaDB the entry says that it was begun."""
     database = place.open()
-    pause = "SELECT pg_sleep(600)" if isinstance(place.server, Postgres) else "DO sleep(600)"
-    migration = SqlMigration("008", f"CREATE TABLE half (id integer);\n{pause};\n", "c")
+    migration = SqlMigration("008", _sleeping(place), "c")
     migrating = asyncio.create_task(database.migrate(migration, lock_timeout=5))
     sleeping: list[int] = []
 
@@ -569,6 +568,107 @@ async def test_two_conductors_apply_a_migration_once(place: Place) -> None:
     assert any(isinstance(outcome, str) for outcome in outcomes)
     assert all(isinstance(outcome, str | DatabaseError) for outcome in outcomes)
     assert place.notes().count(700) == 1
+
+
+# A server that falls silent
+
+SILENCE = 3.0
+BOUND = 4 * SILENCE
+"""What docs/databases.md states for a whole call, with all that it has to clean up."""
+
+
+async def test_every_call_comes_back_from_a_server_that_is_frozen(place: Place) -> None:
+    """With an error that says so, within the stated time; thawed, the server is asked anew and all is as it was."""
+
+    def opened() -> Database:
+        return place.open(options={"silence": SILENCE})
+
+    database, kept = opened(), opened()
+    await database.migrate(ADD, lock_timeout=5)
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    assert await kept.query("SELECT 1") == [(1,)]
+    calls: list[Callable[[], Awaitable[object]]] = [
+        opened().facts,
+        opened().ledger,
+        kept.ledger,
+        lambda: kept.query("SELECT 1"),
+        lambda: opened().snapshot("frozen"),
+        lambda: opened().verify_snapshot("before"),
+        lambda: opened().drop_snapshot("other"),
+        lambda: opened().restore("before"),
+        lambda: opened().migrate(SqlMigration("015", "CREATE TABLE t (id integer)", "c"), lock_timeout=5),
+        lambda: opened().revert(ADD, lock_timeout=5),
+        lambda: opened().forget("nobody"),
+    ]
+    with frozen(place.server):
+        async with asyncio.timeout(BOUND):
+            outcomes = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [DatabaseError] * len(calls)
+    assert all("no answer within 1 s" in str(outcome) for outcome in outcomes)
+    assert [entry.name for entry in await kept.ledger()] == [ADD.name]
+    assert len(place.notes()) == 100
+    assert await database.find_snapshot("frozen") is None
+
+
+async def test_a_server_that_freezes_under_a_statement(place: Place) -> None:
+    """The migration ends with what is known of it, within the stated time."""
+    database = place.open(options={"silence": SILENCE})
+    sleeping = asyncio.create_task(
+        database.migrate(SqlMigration("016", _sleeping(place), "c"), lock_timeout=5)
+    )
+    await until(lambda: any("sleep(600)" in text for text in place.server.sessions(place.name).values()))
+    with frozen(place.server), pytest.raises(DatabaseError, match=r"016, line 2: .* not answered for 3 s"):
+        async with asyncio.timeout(BOUND):
+            await sleeping
+    entries = [(entry.name, entry.finished_at) for entry in await place.open().ledger()]
+    assert entries == ([] if isinstance(place.server, Postgres) else [("016", 0)])
+
+
+async def test_a_server_that_thaws_in_time_goes_on(place: Place) -> None:
+    """A silence shorter than declared is waited out, and the statement comes to its end."""
+    database = place.open(options={"silence": PATIENCE})
+    pause = "pg_sleep(1)" if isinstance(place.server, Postgres) else "sleep(1)"
+    asking = asyncio.create_task(database.query(f"SELECT 7 FROM (SELECT {pause}) t"))
+    await until(lambda: any("sleep(1)" in text for text in place.server.sessions(place.name).values()))
+    with frozen(place.server):
+        asleep = asyncio.create_task(database.facts())
+        await asyncio.wait({asleep}, timeout=2)
+        assert not asleep.done()
+    assert await asking == [(7,)]
+    assert (await asleep).size > 0
+
+
+async def test_cancelling_comes_back_from_a_server_that_is_frozen(place: Place) -> None:
+    """Nobody is left to be told, and that is not waited for."""
+    database = place.open(options={"silence": SILENCE})
+    sleeping = asyncio.create_task(
+        database.migrate(SqlMigration("017", _sleeping(place), "c"), lock_timeout=5)
+    )
+    await until(lambda: any("sleep(600)" in text for text in place.server.sessions(place.name).values()))
+    with frozen(place.server):
+        sleeping.cancel()
+        async with asyncio.timeout(BOUND):
+            with pytest.raises(asyncio.CancelledError):
+                await sleeping
+
+
+async def test_a_dump_from_a_server_that_froze_is_ended(place: Place) -> None:
+    """The tool would wait for ever; the snapshot is an error, and its process is gone."""
+    taking = asyncio.create_task(
+        place.open(options={**place.stopping_tools(), "silence": SILENCE}).snapshot("before")
+    )
+    tool = await place.stopped_tool()
+    with frozen(place.server), pytest.raises(DatabaseError, match=r"not answered|no answer"):
+        async with asyncio.timeout(BOUND):
+            await taking
+    await until(lambda: not Path(f"/proc/{tool}").exists())
+    assert await place.open().find_snapshot("before") is None
+
+
+def _sleeping(place: Place) -> str:
+    pause = "SELECT pg_sleep(600)" if isinstance(place.server, Postgres) else "DO sleep(600)"
+    return f"CREATE TABLE half (id integer);\n{pause};\n"
 
 
 # What only PostgreSQL has
