@@ -53,4 +53,4 @@ def a_release(**changes: object) -> Release:
 
 def a_simulated_site(nodes: int = 4) -> SimulatedSite:
     """The same site in memory, all of it well and of version v1."""
-    return SimulatedSite(a_site(nodes), "v1")
+    return SimulatedSite(a_site(nodes), "v1", release=a_release())

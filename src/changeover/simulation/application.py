@@ -1,102 +1,179 @@
 """The application in memory: nodes that take time to start and hold sessions until these end."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 from changeover.errors import ApplicationError
-from changeover.ports import Answer, Clock
+from changeover.ports import Answer
+from changeover.simulation import schema
+from changeover.simulation.calls import Work
+from changeover.simulation.state import SimulatedNode
 
+if TYPE_CHECKING:
+    from changeover.simulation.site import SimulatedSite
 
-@dataclass
-class SimulatedNode:
-    """One node. `session_ends` are the times at which its sessions end by themselves."""
+DETACHED = frozenset({"start", "stop", "restart"})
+"""Jobs of systemd: they go on, whatever comes of who asked for them."""
 
-    release: str
-    installed: set[str]
-    running: str = ""
-    started_at: float = 0.0
-    session_ends: list[float] = field(default_factory=list)
-    broken: set[str] = field(default_factory=set)
-    """Names of capabilities that fail on this node: how a test makes it misbehave."""
+ASK_SECONDS = 30.0
+DO_SECONDS = 3600.0
 
 
 class SimulatedApplication:
-    """The `Application` port over simulated nodes. `start_seconds` pass between `start` and being well."""
+    """The `Application` port over the nodes of the site. What the site does not bind, it cannot."""
 
-    CAPABILITIES = frozenset(
-        {"install", "installed", "remove", "switch", "release", "start", "stop", "running"}
-        | {"health", "version", "sessions", "expand", "expanded", "unexpand"}
-    )
-
-    def __init__(self, nodes: dict[str, SimulatedNode], clock: Clock, start_seconds: float = 2.0) -> None:
-        self.nodes = nodes
-        self.expanded = False
-        self._clock = clock
-        self._start_seconds = start_seconds
+    def __init__(self, site: "SimulatedSite") -> None:
+        self._site = site
 
     def can(self, capability: str) -> bool:
-        """Whether that capability exists here."""
-        return capability in self.CAPABILITIES
+        """Whether that capability has a binding."""
+        return capability in self._site.site.application.capabilities
 
-    def well(self, name: str) -> bool:
-        """Whether the node runs, has had the time to start, and was not told to be ill."""
-        node = self.nodes[name]
-        return bool(node.running) and "health" not in node.broken and self._age(node) >= self._start_seconds
-
-    def sessions(self, name: str) -> int:
-        """How many sessions the node holds now."""
-        now = self._clock.now()
-        node = self.nodes[name]
-        node.session_ends = [end for end in node.session_ends if end > now]
-        return len(node.session_ends)
-
-    async def do(self, capability: str, node: str, *, timeout: float = 0.0, **values: str) -> str:
-        """Change the node as the capability says."""
-        it = self.nodes[node]
+    async def do(self, capability: str, node: str, *, timeout: float = DO_SECONDS, **values: str) -> str:
+        """Change the node, or the schema, as the capability says."""
+        it = self._node(capability, node, values)
+        site, durations = self._site, self._site.durations
         if capability in it.broken:
-            raise ApplicationError(f"{capability} failed on {node}, as it was told to")
-        match capability:
-            case "install":
-                it.installed.add(values["release"])
-            case "remove":
-                it.installed.discard(values["release"])
-            case "switch":
-                if values["release"] not in it.installed:
-                    raise ApplicationError(f"{values['release']} is not installed on {node}")
-                it.release = values["release"]
-            case "start" if not it.running:
-                it.running, it.started_at = it.release, self._clock.now()
-            case "stop":
-                it.running, it.session_ends = "", []
-            case "expand" | "unexpand":
-                self.expanded = capability == "expand"
-        return f"{capability} on {node}"
+            await site.calls.look("application", capability, node, it.host, timeout)
+            raise ApplicationError(f"{capability} on {node}: exit status 1: broken, as it was told to be")
+        command = site.commands.get(capability)
+        if command and command.verb != "ask":
+            if values["release"] not in it.installed:
+                raise ApplicationError(f"{capability} on {node}: {values['release']} is not installed")
+            if await schema.locked(site, command.database, float(values["lock_timeout"])):
+                raise ApplicationError(f"{capability} on {node}: exit status 1: lock timeout")
+            seconds = durations.migrate
+            end = partial(schema.commanded, database=command.database, name=command.migration,
+                          applied=command.verb == "apply")  # fmt: skip
+        elif capability in _CHANGES:
+            change, named = _CHANGES[capability]
+            seconds = getattr(durations, named) if named else 0.0
+            end = partial(change, node=node, **values)
+        else:
+            raise ApplicationError(f"{capability} on {node}: what it does is not simulated")
+        locks = command.database if command else ""
+        work = Work(seconds, end=end, locks=locks, timeout=timeout, detached=capability in DETACHED)
+        await site.calls.effect("application", capability, node, it.host, work)
+        return f"{capability} on {node}: exit status 0"
 
     async def ask(self, capability: str, node: str, **values: str) -> Answer:
-        """Answer from the state as it is."""
-        it = self.nodes[node]
-        answers = {
-            "installed": Answer(
-                values.get("release") in it.installed, "", f"installed: {', '.join(sorted(it.installed))}"
-            ),
-            "release": _says(it.release),
-            "running": Answer(bool(it.running), "", "running" if it.running else "not running"),
-            "health": Answer(self.well(node), "", "200" if self.well(node) else "503"),
-            "version": Answer(
-                bool(it.running), version := "?" if "version" in it.broken else it.running, version
-            ),
-            "sessions": _says(str(self.sessions(node))),
-            "expanded": _says("yes" if self.expanded else "no"),
-        }
-        if capability not in answers:
-            raise ApplicationError(f"no capability {capability!r}")
-        return answers[capability]
+        """Answer from the state as it is. A node that does not answer is not well; else that is an error."""
+        it = self._node(capability, node, values)
+        site = self._site
+        try:
+            await site.calls.look("application", capability, node, it.host, ASK_SECONDS)
+        except ApplicationError as error:
+            if capability != "health":
+                raise
+            return Answer(False, "", error.message)
+        command = site.commands.get(capability)
+        if command and command.verb == "ask":
+            applied = command.migration in site.stores[command.database].applied
+            return Answer(applied, "yes" if applied else "no", f"{command.migration}: exit status 0")
+        if capability in ("health", "version") and not it.running:
+            return Answer(False, "", "connection refused")
+        if capability not in _ANSWERS:
+            raise ApplicationError(f"{capability} on {node}: what it says is not simulated")
+        return _ANSWERS[capability](site, node, **values)
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _age(self, node: SimulatedNode) -> float:
-        return self._clock.now() - node.started_at
+    def _node(self, capability: str, name: str, values: dict[str, str]) -> SimulatedNode:
+        if not self.can(capability):
+            raise ApplicationError(
+                f"{capability} is not bound", hint=f"bind {capability} under `application` to a shell line"
+            )
+        for given, value in values.items():
+            if not value or {".", ".."} & set(value.split("/")):
+                raise ApplicationError(f"{capability} on {name}: {given} cannot be {value!r}")
+        self._site.site.node(name)
+        return self._site.nodes[name]
+
+
+def _install(site: "SimulatedSite", node: str, release: str) -> None:
+    it = site.nodes[node]
+    if release in it.installed:
+        return
+    if site.hosts[it.host].full:
+        raise ApplicationError(f"install on {node}: exit status 2: No space left on device", hint="make room")
+    it.installed.add(release)
+
+
+def _remove(site: "SimulatedSite", node: str, release: str) -> None:
+    site.nodes[node].installed.discard(release)
+
+
+def _switch(site: "SimulatedSite", node: str, release: str) -> None:
+    site.nodes[node].release = release
+
+
+def _start(site: "SimulatedSite", node: str, **_: str) -> None:
+    site.start(node)
+
+
+def _stop(site: "SimulatedSite", node: str, **_: str) -> None:
+    site.nodes[node].running = ""
+
+
+def _restart(site: "SimulatedSite", node: str, **_: str) -> None:
+    _stop(site, node)
+    site.start(node)
+
+
+def _reload(site: "SimulatedSite", node: str, **_: str) -> None:
+    """It reads its configuration anew, and is as before."""
+
+
+def _installed(site: "SimulatedSite", node: str, *, release: str) -> Answer:
+    installed = site.nodes[node].installed
+    return Answer(release in installed, "", f"installed: {', '.join(sorted(installed))}")
+
+
+def _running(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    running = bool(site.nodes[node].running)
+    return Answer(running, "", "active" if running else "inactive")
+
+
+def _health(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    well = site.well(node)
+    return Answer(well, "", "200" if well else "503")
+
+
+def _release(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    return _says(site.nodes[node].release)
+
+
+def _version(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    it = site.nodes[node]
+    return _says("?" if "version" in it.broken else it.running)
+
+
+def _sessions(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    return _says(str(site.sessions(node)))
 
 
 def _says(value: str) -> Answer:
     return Answer(True, value, value)
+
+
+_ANSWERS: Mapping[str, Callable[..., Answer]] = {
+    "installed": _installed,
+    "running": _running,
+    "health": _health,
+    "release": _release,
+    "version": _version,
+    "sessions": _sessions,
+}
+
+_CHANGES: Mapping[str, tuple[Callable[..., None], str]] = {
+    "install": (_install, "install"),
+    "remove": (_remove, "remove"),
+    "switch": (_switch, "switch"),
+    "start": (_start, "start"),
+    "stop": (_stop, "stop"),
+    "restart": (_restart, "stop"),
+    "reload": (_reload, ""),
+}
+"""What each does at its end, and the duration that it takes."""

@@ -1,88 +1,126 @@
-"""A database in memory: a ledger, snapshots, and rows that are nothing but their names."""
+"""A database in memory: rows that are their ids, a ledger, and snapshots that hold both."""
 
-from typing import Any
+import hashlib
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from changeover.errors import DatabaseError, LockTimeoutError
 from changeover.model.release import SqlMigration
-from changeover.ports import Applied, Clock, ServerFacts, Snapshot
+from changeover.ports import Applied, ServerFacts, Snapshot
+from changeover.simulation import schema
+from changeover.simulation.calls import Work
+from changeover.simulation.state import Copy, Store
+
+if TYPE_CHECKING:
+    from changeover.simulation.site import SimulatedSite, Transition
+
+LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*")
+NOTHING = re.compile(r"(--[^\n]*|/\*.*?\*/|[\s;])*", re.DOTALL)
+ROW_BYTES = 100
 
 
 class SimulatedDatabase:
-    """The `Database` port. `locked` makes the next so many migrations find their lock taken."""
+    """The `Database` port over one store of the site. A migration is its name: its text is not executed.
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    One of MariaDB, or that says it needs no transaction, can be left half done; any other is there or not.
+    """
+
+    def __init__(self, name: str, site: "SimulatedSite") -> None:
         self.name = name
-        self.rows: set[str] = set()
-        self.locked = 0
-        self._clock = clock
-        self._ledger: dict[str, Applied] = {}
-        self._snapshots: dict[str, tuple[Snapshot, frozenset[str], dict[str, Applied]]] = {}
+        self._site = site
+        self._whole = site.site.database(name).driver != "mariadb"
 
     async def facts(self) -> ServerFacts:
-        """Always of the same version, always granting everything."""
-        return ServerFacts("simulated 1", len(self.rows), self._clock.now())
+        """Version, size and clock of the server, and the rights that a test has taken away."""
+        store = await self._look("facts")
+        rows = sum(map(len, (*store.tables.values(), *store.writes)))
+        return ServerFacts("simulated 1", rows * ROW_BYTES, self._site.clock.now(), store.missing_privileges)
 
     async def snapshot(self, label: str) -> Snapshot:
-        """Keep the rows and the ledger as they are now."""
-        if label not in self._snapshots:
-            taken = Snapshot(
-                label=label,
-                path=f"memory:{label}",
-                size=len(self.rows),
-                sha256="",
-                rows={"rows": len(self.rows)},
-                fingerprint=str(hash(frozenset(self.rows))),
-                taken_at=self._clock.now(),
+        """Keep what is in it when this begins; it counts when this has ended."""
+        if not LABEL.fullmatch(label):
+            raise DatabaseError(f"{label!r} cannot be the label of a snapshot", hint="use letters and digits")
+        store = await self._look("find_snapshot")
+        if label not in store.snapshots:
+            begin, end = (
+                partial(_draft, name=self.name, label=label),
+                partial(_keep, name=self.name, label=label),
             )
-            self._snapshots[label] = (taken, frozenset(self.rows), dict(self._ledger))
-        return self._snapshots[label][0]
+            await self._effect("snapshot", self._site.durations.snapshot, end, begin)
+        return store.taken(label).snapshot
 
     async def find_snapshot(self, label: str) -> Snapshot | None:
-        """The snapshot of that label."""
-        return self._snapshots[label][0] if label in self._snapshots else None
+        """The snapshot of that label, if it was finished."""
+        store = await self._look("find_snapshot")
+        return store.snapshots[label].snapshot if label in store.snapshots else None
 
     async def verify_snapshot(self, label: str) -> Snapshot:
-        """Mark it."""
-        snapshot, rows, ledger = self._taken(label)
-        verified = msgspec.structs.replace(snapshot, verified=True)
-        self._snapshots[label] = (verified, rows, ledger)
-        return verified
+        """Compare what is in it with what was when it was taken, and mark it."""
+        store = await self._look("find_snapshot")
+        _intact(store, label)
+        end = partial(_verified, name=self.name, label=label)
+        await self._effect("verify_snapshot", self._site.durations.verify, end)
+        return store.taken(label).snapshot
 
     async def drop_snapshot(self, label: str) -> None:
-        """Forget it."""
-        self._snapshots.pop(label, None)
+        """Forget it, and what one cut short has left."""
+        end = partial(_drop, name=self.name, label=label)
+        await self._effect("drop_snapshot", self._site.durations.drop, end)
 
     async def restore(self, label: str) -> None:
-        """Put rows and ledger back."""
-        snapshot, rows, ledger = self._taken(label)
-        if not snapshot.verified:
-            raise DatabaseError(f"{label} is not verified")
-        self.rows, self._ledger = set(rows), dict(ledger)
+        """Close it, and put it back. One that died leaves it closed, and the next restore opens it."""
+        store = self._store
+        _intact(store, label)
+        if not store.taken(label).snapshot.verified:
+            raise DatabaseError(f"the snapshot {label!r} is not verified", hint="verify it first")
+        begin, end = partial(_close, name=self.name), partial(_restored, name=self.name, label=label)
+        await self._effect("restore", self._site.durations.restore, end, begin)
 
     async def ledger(self) -> tuple[Applied, ...]:
         """What was applied, in order."""
-        return tuple(self._ledger.values())
+        return tuple((await self._look("ledger")).ledger.values())
 
     async def migrate(self, migration: SqlMigration, *, lock_timeout: float) -> str:
-        """Write it down, unless its lock is taken."""
-        if self.locked:
-            self.locked -= 1
-            await self._clock.sleep(lock_timeout)
-            raise LockTimeoutError(f"no lock within {lock_timeout:g} s")
-        now = self._clock.now()
-        self._ledger.setdefault(migration.name, Applied(migration.name, migration.checksum, now, now))
-        return f"applied {migration.name}"
+        """Write it down, once its lock is to be had."""
+        if NOTHING.fullmatch(migration.sql):
+            raise DatabaseError(f"{migration.name}: there is no statement in it")
+        entry = (await self._look("ledger")).ledger.get(migration.name)
+        if entry is not None:
+            _finished(entry)
+            if entry.checksum != migration.checksum:
+                raise DatabaseError(f"{migration.name} was applied with another text", hint="make a new one")
+            return f"{migration.name}: already applied"
+        await self._lock(migration, lock_timeout)
+        whole = self._whole and migration.transactional
+        begin, end = schema.applying(self.name, migration, whole)
+        await self._effect("migrate", self._site.durations.migrate, end, begin, locks=self.name)
+        return f"{migration.name}: applied"
 
     async def revert(self, migration: SqlMigration, *, lock_timeout: float) -> str:
-        """Strike it out."""
-        self._ledger.pop(migration.name, None)
-        return f"reverted {migration.name}"
+        """Strike it out, once its lock is to be had."""
+        if not migration.down.strip():
+            raise DatabaseError(f"{migration.name} has no `down`", hint="the way back is the snapshot")
+        entry = (await self._look("ledger")).ledger.get(migration.name)
+        if entry is None:
+            return f"{migration.name}: not in the ledger"
+        _finished(entry)
+        await self._lock(migration, lock_timeout)
+        whole = self._whole and migration.transactional
+        begin, end = schema.reverting(self.name, migration.name, whole)
+        await self._effect("revert", self._site.durations.migrate, end, begin, locks=self.name)
+        return f"{migration.name}: reverted"
 
     async def forget(self, name: str) -> None:
-        """Strike it out."""
-        self._ledger.pop(name, None)
+        """Strike an unfinished one out."""
+        entry = (await self._look("ledger")).ledger.get(name)
+        if entry is None or entry.finished_at:
+            raise DatabaseError(f"there is no unfinished migration {name!r}")
+        await self._effect("forget", 0.0, partial(_forget, name=self.name, migration=name))
 
     async def query(self, statement: str) -> list[tuple[Any, ...]]:
         """There is nothing to be asked."""
@@ -91,7 +129,120 @@ class SimulatedDatabase:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _taken(self, label: str) -> tuple[Snapshot, frozenset[str], dict[str, Applied]]:
-        if label not in self._snapshots:
-            raise DatabaseError(f"no snapshot {label!r}")
-        return self._snapshots[label]
+    @property
+    def _store(self) -> Store:
+        return self._site.stores[self.name]
+
+    async def _look(self, method: str) -> Store:
+        store = self._store
+        await self._site.calls.look("database", method, self.name, store.host)
+        self._site.count()
+        if store.closed:
+            raise DatabaseError(
+                f"database {self.name}: it is not currently accepting connections",
+                hint="if a restore has died, run the restore again",
+            )
+        return store
+
+    async def _lock(self, migration: SqlMigration, lock_timeout: float) -> None:
+        if await schema.locked(self._site, self.name, lock_timeout):
+            raise LockTimeoutError(
+                f"{migration.name}: no lock within {lock_timeout:g} s; in the way: 1 (a long transaction)",
+                hint="wait for it to end, or end it",
+            )
+
+    async def _effect(
+        self,
+        method: str,
+        seconds: float,
+        end: "Transition",
+        begin: "Transition | None" = None,
+        locks: str = "",
+    ) -> None:
+        work = Work(seconds, begin, end, locks=locks)
+        await self._site.calls.effect("database", method, self.name, self._store.host, work)
+
+
+def _intact(store: Store, label: str) -> None:
+    """`DatabaseError` if what is in the snapshot is not what was written."""
+    kept = store.taken(label)
+    if _fingerprint(kept.tables, kept.writes, kept.ledger) != kept.snapshot.fingerprint:
+        raise DatabaseError(f"the snapshot {label!r} is damaged", hint="drop it and take another")
+
+
+def _finished(entry: Applied) -> None:
+    if not entry.finished_at:
+        began = datetime.fromtimestamp(entry.started_at, UTC)
+        raise DatabaseError(
+            f"{entry.name} was begun at {began:%Y-%m-%d %H:%M:%SZ} and has not been finished",
+            hint="see what is there, set it right, then strike it from the ledger (forget)",
+        )
+
+
+def _fingerprint(
+    tables: dict[str, frozenset[int]], writes: tuple[range, ...], ledger: dict[str, Applied]
+) -> str:
+    content = repr(([(name, sorted(tables[name])) for name in sorted(tables)], writes, sorted(ledger)))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _draft(site: "SimulatedSite", name: str, label: str) -> None:
+    store = site.stores[name]
+    tables, writes, ledger = dict(store.tables), tuple(store.writes), dict(store.ledger)
+    fingerprint = _fingerprint(tables, writes, ledger)
+    rows = {table: len(ids) for table, ids in tables.items()}
+    if writes:
+        rows["writes"] = sum(map(len, writes))
+    store.drafts[label] = Copy(
+        Snapshot(
+            label=label,
+            path=f"memory:{name}/{label}",
+            size=sum(rows.values()) * ROW_BYTES,
+            sha256=fingerprint,
+            rows=rows,
+            fingerprint=fingerprint,
+            taken_at=site.moment,
+        ),
+        tables,
+        writes,
+        ledger,
+        tuple(store.applied),
+    )
+
+
+def _keep(site: "SimulatedSite", name: str, label: str) -> None:
+    store = site.stores[name]
+    draft = store.drafts.pop(label, None)
+    if draft is None:
+        return
+    if site.hosts[store.host].full:
+        raise DatabaseError(
+            f"the dump failed on {store.host} with status 1: No space left on device", hint="make room"
+        )
+    store.snapshots[label] = draft
+
+
+def _verified(site: "SimulatedSite", name: str, label: str) -> None:
+    kept = site.stores[name].taken(label)
+    snapshot = msgspec.structs.replace(kept.snapshot, verified=True)
+    site.stores[name].snapshots[label] = replace(kept, snapshot=snapshot)
+
+
+def _drop(site: "SimulatedSite", name: str, label: str) -> None:
+    site.stores[name].snapshots.pop(label, None)
+    site.stores[name].drafts.pop(label, None)
+
+
+def _close(site: "SimulatedSite", name: str) -> None:
+    site.stores[name].closed = True
+
+
+def _restored(site: "SimulatedSite", name: str, label: str) -> None:
+    store = site.stores[name]
+    kept = store.taken(label)
+    store.tables, store.writes, store.ledger = dict(kept.tables), list(kept.writes), dict(kept.ledger)
+    store.applied, store.closed = list(kept.applied), False
+
+
+def _forget(site: "SimulatedSite", name: str, migration: str) -> None:
+    site.stores[name].ledger.pop(migration, None)

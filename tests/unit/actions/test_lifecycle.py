@@ -1,17 +1,22 @@
 """The harness that every kind of step passes."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 
 from changeover.actions import ACTIONS, Context
-from changeover.errors import StepError
+from changeover.errors import PortError, StepError
 from changeover.model.plan import Facts, Operation
+from changeover.model.release import CommandMigration, Migrations
+from changeover.model.site import Unit
 from changeover.model.values import Observation, Presence
-from changeover.simulation import SimulatedSite
+from changeover.ports import Clock
+from changeover.simulation import Fault, LoopClock, SimulatedSite, aimed, differences, run
 from changeover.strategies import STRATEGIES
-from tests.sites import EXPAND, a_release, a_simulated_site, a_site
+from tests.sites import EXPAND, a_release, a_site
 
 SERVERS = {"servers": {"public": "app1"}}
 MIGRATION = {"migration": msgspec.to_builtins(EXPAND), "lock_timeout": 1.0}
@@ -50,7 +55,7 @@ CHANGES = [
     Case(
         _op("node.switch", "app1", release="v2"),
         _op("node.switch", "app1", release="v1"),
-        [_op("node.install", "app1", release="v2")],
+        [_op("node.install", "app1", release="v2"), _op("node.stop", "app1")],
     ),
     Case(_op("traffic.drain", "app1", **SERVERS), _op("traffic.enter", "app1", **SERVERS)),
     Case(_op("traffic.remove", "app1", **SERVERS), _op("traffic.enter", "app1", **SERVERS)),
@@ -83,6 +88,7 @@ CHANGES = [
     Case(
         _op("database.command", "main", run="expand", expect="yes", **COMMAND),
         _op("database.command", "main", run="unexpand", expect="no", **COMMAND),
+        [_op("node.install", "app1", release="v2")],
     ),
 ]
 
@@ -112,23 +118,28 @@ async def _perform(operation: Operation, context: Context) -> str | Observation:
     return await ACTIONS[operation.action].perform(operation, context)
 
 
-def _state(site: SimulatedSite) -> str:
-    """Everything that a step could have changed, the clock aside."""
-    nodes = {
-        name: (n.release, sorted(n.installed), n.running, n.started_at) for name, n in site.nodes.items()
-    }
-    ledger = {name: sorted(db._ledger) for name, db in site.databases.items()}
-    snapshots = {name: sorted(db._snapshots) for name, db in site.databases.items()}
-    pools = {name: sorted(b.admin.items()) for name, b in site.balancers.items()}
-    return repr((nodes, ledger, snapshots, pools, site.application.expanded))
+def a_site_to_change(clock: Clock | None = None) -> SimulatedSite:
+    """A simulated site with a migration that the application performs itself, up for a while."""
+    plain = a_site()
+    bound = dict.fromkeys(("expand", "expanded", "unexpand"), Unit("app.service"))
+    application = msgspec.structs.replace(
+        plain.application, capabilities={**plain.application.capabilities, **bound}
+    )
+    command = CommandMigration("000_own", "expand", "expanded", "app1", undo="unexpand")
+    change = Migrations("main", (EXPAND, command))
+    return SimulatedSite(
+        msgspec.structs.replace(plain, application=application),
+        "v1",
+        clock,
+        release=a_release(migrations=(change,)),
+        abilities={},
+    )
 
 
 @pytest.fixture
-async def site() -> SimulatedSite:
-    """A simulated site that has been up for a while."""
-    site = a_simulated_site()
-    await site.clock.sleep(60)
-    return site
+def site() -> SimulatedSite:
+    """The same, on a clock that jumps."""
+    return a_site_to_change()
 
 
 @pytest.mark.parametrize("case", CHANGES, ids=str)
@@ -140,9 +151,9 @@ async def test_a_change_is_observed_performed_repeated_and_undone(case: Case, si
     assert await _observe(case.do, context) is Presence.ABSENT
     assert await _perform(case.do, context)
     assert await _observe(case.do, context) is Presence.DONE
-    once = _state(site)
+    once = site.state()
     await _perform(case.do, context)
-    assert _state(site) == once
+    assert site.state() == once
     await _perform(case.undo, context)
     assert await _observe(case.do, context) is Presence.ABSENT
     assert await _observe(case.undo, context) is Presence.DONE
@@ -160,14 +171,93 @@ async def test_a_conductor_that_knows_nothing_more_finds_out(case: Case, site: S
     assert await _observe(case.do, _context(site)) is Presence.DONE
 
 
+CRASHES = {"before": Fault.HANGS, "during": Fault.SLOW, "after": Fault.HANGS_AFTER}
+"""Where a conductor dies in a call: what holds the call up there, so that it can be struck."""
+
+MOMENT = 0.001
+"""Seconds: less than any call that is held up takes."""
+
+TAKEOVER = 1.0
+"""Seconds after a crash until the next conductor is there, at the least."""
+
+ATTEMPTS = 30
+
+
+async def _crash(operation: Operation, site: SimulatedSite, fault: Fault, call: int) -> bool:
+    """Perform, and die in that call; whether there was one."""
+    with aimed(fault, skip=call, looks=True) as aim:
+        conductor = asyncio.create_task(_perform(operation, _context(site)))
+    while not (aim.hit or conductor.done()):
+        await asyncio.sleep(MOMENT)
+    await asyncio.sleep(MOMENT)
+    conductor.cancel()
+    await asyncio.gather(conductor, return_exceptions=True)
+    await asyncio.sleep(TAKEOVER)
+    return aim.hit is not None
+
+
+async def _resume(operation: Operation, site: SimulatedSite) -> None:
+    """What comes of a step that was in flight: looked at, performed unless it is done, and tried again.
+
+    What cannot be looked at is retried by a person: a restore that died has left its database closed.
+    """
+    try:
+        seen = await _observe(operation, _context(site))
+    except PortError:
+        assert operation.action == "database.restore"
+        seen = Presence.ABSENT
+    assert seen is not Presence.UNKNOWN
+    for _ in range(ATTEMPTS):
+        if seen is Presence.DONE:
+            return
+        with suppress(PortError):
+            await _perform(operation, _context(site))
+        seen = await _observe(operation, _context(site))
+    pytest.fail(f"not done in {ATTEMPTS} attempts: {seen}")
+
+
+@pytest.mark.parametrize("orphans", [False, True], ids=["dies-with-it", "goes-on"])
+@pytest.mark.parametrize("where", CRASHES)
+@pytest.mark.parametrize("case", CHANGES, ids=str)
+def test_a_crash_in_any_call_of_a_step_loses_nothing(case: Case, where: str, orphans: bool) -> None:
+    """Killed before, in and after each call of a port: the next conductor completes it, and takes it back wholly.
+
+    What was under way on a host is broken off there, or comes to its end later, even after it was done again.
+    """
+
+    async def crash_in(call: int, clock: LoopClock) -> bool:
+        site = a_site_to_change(clock)
+        for operation in case.before:
+            await _perform(operation, _context(site))
+        await clock.sleep(60)
+        before = site.state()
+        site.orphans_end = orphans
+        struck = await _crash(case.do, site, CRASHES[where], call)
+        await _resume(case.do, site)
+        await clock.sleep(60)
+        assert await _observe(case.do, _context(site)) is Presence.DONE
+        if struck:
+            assert await _crash(case.undo, site, CRASHES[where], 0)
+        await _resume(case.undo, site)
+        await clock.sleep(60)
+        assert await _observe(case.do, _context(site)) is Presence.ABSENT
+        assert differences(before, site.state()) == []
+        return struck
+
+    calls = 0
+    while run(lambda clock: crash_in(calls, clock)):  # noqa: B023 - it is called at once
+        calls += 1
+    assert calls > 0
+
+
 @pytest.mark.parametrize("operation", LOOKS, ids=lambda o: o.action)
 async def test_a_look_changes_nothing(operation: Operation, site: SimulatedSite) -> None:
     """Performing a step that only looks leaves the site as it was, and it is then observed done."""
     context = _context(site)
-    before = _state(site)
+    before = site.state()
     assert await _perform(operation, context)
     assert await _observe(operation, context) is Presence.DONE
-    assert _state(site) == before
+    assert site.state() == before
 
 
 async def test_verifying_marks_the_snapshot_and_nothing_else(site: SimulatedSite) -> None:

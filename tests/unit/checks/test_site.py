@@ -6,7 +6,6 @@ from changeover.checks import machines, site
 from changeover.model.release import Limits
 from changeover.model.values import Outcome
 from changeover.ports import AdminState
-from changeover.simulation import SimulatedHost
 from tests.sites import a_release, a_simulated_site, a_site
 
 
@@ -46,8 +45,8 @@ async def test_a_full_disk_is_bad_at_the_limit() -> None:
     simulated = a_simulated_site()
     needed = 1024 * 1024
     for free, outcome in ((needed, Outcome.GOOD), (needed - 1024, Outcome.BAD)):
-        host = SimulatedHost("app1", simulated.clock, free=free)
-        assert (await machines.disk(host, "/", needed)).outcome is outcome
+        simulated.hosts["app1"].free = free
+        assert (await machines.disk(simulated.world.hosts["app1"], "/", needed)).outcome is outcome
 
 
 async def test_a_node_that_does_not_run_has_no_version() -> None:

@@ -1,0 +1,158 @@
+"""What there is in a simulated site: plain mutable data, copied field by field so that a fork costs little."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from changeover.errors import DatabaseError
+from changeover.ports import AdminState, Applied, Snapshot
+
+NEVER = float("inf")
+
+GIBIBYTE = 1024 * 1024 * 1024
+DIRECTORIES = frozenset({"/", "/etc", "/opt", "/run", "/srv", "/var", "/var/lib", "/var/log"})
+
+
+@dataclass(slots=True)
+class Machine:
+    """A host. A dead or frozen one does nothing, the dead one has lost its processes; one cut off reaches nobody."""
+
+    up: bool = True
+    frozen: bool = False
+    cut: bool = False
+    full: bool = False
+    free: int = 10 * GIBIBYTE
+    files: dict[str, bytes] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=lambda: set(DIRECTORIES))
+    """Those that are there; what is below one that is not cannot be written."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether it answers."""
+        return self.up and not self.frozen and not self.cut
+
+    def copy(self) -> "Machine":
+        """One that changes by itself."""
+        return replace(self, files=dict(self.files), directories=set(self.directories))
+
+
+@dataclass(slots=True)
+class SimulatedNode:
+    """A node. `release` is where its link leads, `running` the version of the process there is, if any."""
+
+    host: str
+    release: str
+    installed: set[str]
+    running: str = ""
+    well_at: float = 0.0
+    """When the process has started up."""
+    broken: set[str] = field(default_factory=set)
+    """Names of capabilities that fail on this node: how a test makes it misbehave."""
+
+    def copy(self) -> "SimulatedNode":
+        """One that changes by itself."""
+        return replace(self, installed=set(self.installed), broken=set(self.broken))
+
+
+@dataclass(slots=True)
+class Server:
+    """A node as a balancer knows it: what it was told, and what its own health check says.
+
+    `turns_at` is when that verdict turns over, if nothing changes until then. `sessions` are the times at which
+    its open sessions end by themselves, in order.
+    """
+
+    node: str
+    admin: AdminState = AdminState.READY
+    up: bool = True
+    turns_at: float = NEVER
+    sent_at: float = -1.0
+    sessions: list[float] = field(default_factory=list)
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether new sessions are sent there."""
+        return self.admin is AdminState.READY and self.up
+
+    def count(self, now: float) -> int:
+        """How many sessions are open."""
+        return len(self.sessions) - bisect_right(self.sessions, now)
+
+    def open(self, ends: Iterable[float], now: float) -> None:
+        """Begin sessions that end at these times."""
+        del self.sessions[: bisect_right(self.sessions, now)]
+        self.sessions.extend(ends)
+        self.sessions.sort()
+
+    def copy(self) -> "Server":
+        """One that changes by itself."""
+        return replace(self, sessions=list(self.sessions))
+
+
+@dataclass(slots=True)
+class Pool:
+    """A balancer: its servers by name. `process` tells one process of it from the next."""
+
+    host: str
+    servers: dict[str, Server]
+    process: int = 1
+    since: float = 0.0
+
+    def copy(self) -> "Pool":
+        """One that changes by itself."""
+        return replace(self, servers={name: server.copy() for name, server in self.servers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What is in a snapshot."""
+
+    snapshot: Snapshot
+    tables: dict[str, frozenset[int]]
+    writes: tuple[range, ...]
+    ledger: dict[str, Applied]
+    applied: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Store:
+    """A database. `writes` are those of the clients, `tables` the rows that were there before, by their ids.
+
+    `applied` are all migrations in effect in their order, those that the application applies itself among them.
+    `closed` is what a restore leaves that did not come to its end. `locked_until` is when the last of the long
+    transactions ends that hold a lock on what a migration needs.
+    """
+
+    host: str
+    tables: dict[str, frozenset[int]] = field(default_factory=dict)
+    writes: list[range] = field(default_factory=list)
+    ledger: dict[str, Applied] = field(default_factory=dict)
+    applied: list[str] = field(default_factory=list)
+    snapshots: dict[str, Copy] = field(default_factory=dict)
+    drafts: dict[str, Copy] = field(default_factory=dict)
+    closed: bool = False
+    locked_until: float = 0.0
+    missing_privileges: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> str:
+        """The migration applied last."""
+        return self.applied[-1] if self.applied else ""
+
+    def taken(self, label: str) -> Copy:
+        """The finished snapshot; `DatabaseError` if there is none."""
+        if label not in self.snapshots:
+            raise DatabaseError(f"there is no finished snapshot {label!r}", hint="take it first")
+        return self.snapshots[label]
+
+    def copy(self) -> "Store":
+        """One that changes by itself."""
+        return replace(
+            self,
+            tables=dict(self.tables),
+            writes=list(self.writes),
+            ledger=dict(self.ledger),
+            applied=list(self.applied),
+            snapshots=dict(self.snapshots),
+            drafts=dict(self.drafts),
+        )
