@@ -37,7 +37,7 @@ class Reached(Value, frozen=True):
 
 def point_of_no_return(plan: Plan) -> Stage | None:
     """The first stage that only goes forward."""
-    return next((stage for stage in plan.stages if _direction(stage, plan) is Direction.FORWARD), None)
+    return next((stage for stage in plan.stages if direction(stage, plan) is Direction.FORWARD), None)
 
 
 def reachable(plan: Plan) -> tuple[Stage, ...]:
@@ -93,7 +93,11 @@ class _Begun:
 
 
 def _stages(begun: _Begun) -> Iterator[Stage]:
-    before = list(reversed(reachable(begun.plan)))
+    before = [
+        stage
+        for stage in reversed(reachable(begun.plan))
+        if direction(stage, begun.plan) is not Direction.KEEP
+    ]
     schema = [_schema(stage, begun) for stage in before if _migrates(stage)]
     batches = [stage for stage in before if stage.batch]
     if not any(stage.steps for stage in schema):
@@ -250,7 +254,7 @@ def _verified(batches: Iterable[Stage], begun: _Begun) -> Iterator[Stage]:
 
 def _of(stage: Stage, steps: Sequence[Step], begun: _Begun) -> Stage:
     """The stage that takes this one back by these steps; behind a gate where the stage asks."""
-    if steps and _direction(stage, begun.plan) is Direction.ASK:
+    if steps and direction(stage, begun.plan) is Direction.ASK:
         steps = _gated(stage.name, f"a person agrees that {stage.name} is taken back", steps)
     return Stage(
         f"back-{stage.name}",
@@ -308,7 +312,10 @@ def _migrates(stage: Stage) -> bool:
     return any(step.do.action in MIGRATES for step in stage.steps)
 
 
-def _direction(stage: Stage, plan: Plan) -> Direction:
+def direction(stage: Stage, plan: Plan) -> Direction:
+    """Where a run goes that cannot go on in that stage: as the operator says, else as the strategy does."""
+    if stage.finalize:
+        return Direction.FORWARD
     return Direction(plan.release.fallback.stages.get(stage.name, stage.back))
 
 

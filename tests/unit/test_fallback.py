@@ -200,6 +200,13 @@ def test_a_stage_that_asks_is_taken_back_behind_a_gate() -> None:
     assert schema.steps[1].needs == ("back/expand/approve",)
 
 
+def test_a_stage_that_is_kept_stays_while_the_rest_is_taken_back() -> None:
+    """The nodes go back to the old version on the schema that both can live on."""
+    plan = _plan(a_release(fallback=Fallback(stages={"expand": Direction.KEEP})))
+    back = way_back(plan, _through(plan, "app1/enter"))
+    assert _names(back) == ["back-half-done", "back-verify", "back-snapshot", "back-install"]
+
+
 def test_what_was_there_before_the_run_is_not_taken_back() -> None:
     """A migration in the ledger, and a node that did not serve, when the plan was made."""
     facts = Facts(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from changeover.engine.fold import RunStatus
 from changeover.model.plan import Budget, Step
+from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, StepState
 
 
@@ -22,24 +23,42 @@ class _Ended:
     failed: bool
 
 
-def breach(status: RunStatus) -> str:
-    """Why nothing may be launched until a person decides; empty while the failures are within all budgets."""
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Why nothing may be launched until a person decides, or the way back begins."""
+
+    cause: Cause
+    why: str
+
+
+def breach(status: RunStatus) -> Breach | None:
+    """What is beyond the failure budgets; None while every failure is within all of them."""
     failed = status.steps_in(StepState.FAILED)
     if not failed:
-        return ""
+        return None
     by_id = {step.id: step for step in status.plan.steps()}
     for name in failed:
         step = by_id[name]
         if step.person:
-            return f"{name} was refused"
+            return Breach(Cause.GATE, f"{name} was refused")
         if not step.unit or not status.plan.budgets:
-            return f"{name} failed: {status.steps[name].evidence}"
+            return Breach(Cause.FAILURE, f"{name} failed: {status.steps[name].evidence}")
     ended = sorted(_ended(status), key=lambda unit: unit.seq)
     for budget in status.plan.budgets:
         count = _count(budget, ended)
         if count > budget.limit:
-            return f"{', '.join(failed)} failed: {count} {budget.unit} {_WHERE[budget.scope]}, the limit is {budget.limit}"
-    return ""
+            return Breach(
+                _cause(budget, [by_id[name] for name in failed]),
+                f"{', '.join(failed)} failed: {count} {budget.unit} {_WHERE[budget.scope]}, the limit is {budget.limit}",
+            )
+    return None
+
+
+def _cause(budget: Budget, failed: list[Step]) -> Cause:
+    """A node that was watched at a gate fails the gate; a budget of none is not a budget that was used up."""
+    if all(step.do.action == "node.hold" for step in failed):
+        return Cause.GATE
+    return Cause.BUDGET if budget.limit else Cause.FAILURE
 
 
 def set_aside(status: RunStatus) -> Iterator[tuple[str, str]]:

@@ -6,17 +6,18 @@ from difflib import get_close_matches
 from itertools import dropwhile, islice
 
 from changeover.engine.budgets import breach
-from changeover.engine.events import CommandTaken, Event, RunChanged, StepChanged, Verb
+from changeover.engine.events import CommandTaken, Event, FallbackBegun, RunChanged, StepChanged, Verb
 from changeover.engine.fold import RunStatus
 from changeover.errors import RefusedError
-from changeover.model.plan import Step
-from changeover.model.states import RunState, StepState
+from changeover.fallback import direction, point_of_no_return, way_back
+from changeover.model.plan import Direction, Stage, Step
+from changeover.model.states import SATISFIED, RunState, StepState
 
 S, R = StepState, RunState
 
 OF_A_STEP = frozenset({Verb.RETRY, Verb.SKIP, Verb.APPROVE, Verb.REFUSE})
 BEGUN = frozenset({S.RUNNING, S.IN_DOUBT, S.DONE})
-WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT})
+WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT, Verb.LEAVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +98,67 @@ def _obey(command: Command, status: RunStatus) -> tuple[list[Event], str]:
             return [RunChanged(state=R.PAUSED, actor=command.actor, reason=command.reason)], "paused"
         case Verb.CONTINUE:
             return _continue(command, status)
-    if status.in_flight:
-        return [], "it ends as soon as what is in flight has finished"
-    return [aborted(command.reason, command.actor)], "aborted; the site stays where it is"
+        case Verb.LEAVE:
+            return [], "it ends where it is, as soon as what is in flight has finished"
+    return _abort(status)
 
 
-def aborted(reason: str, actor: str = "") -> RunChanged:
-    """The end of a run that a person aborted."""
-    return RunChanged(state=R.ABORTED, actor=actor, reason=reason)
+def _abort(status: RunStatus) -> tuple[list[Event], str]:
+    if status.falling_back:
+        raise RefusedError(
+            "the run is on its way back already", hint="`changeover abort --stay` ends it where it is"
+        )
+    way_back(status.plan, status.reached())  # or there is none
+    return [], "it goes back as soon as what is in flight has finished"
+
+
+def turn_back(status: RunStatus, reason: str, actor: str) -> Event:
+    """The beginning of the way back from where the run stands, or its end where there is nothing to take back.
+
+    `RefusedError` past the point of no return.
+    """
+    back = way_back(status.plan, status.reached())
+    if not back.stages:
+        return RunChanged(state=R.ABORTED, reason=reason, actor=actor)
+    return FallbackBegun(stages=back.stages, budgets=back.budgets, reason=reason, actor=actor)
+
+
+def aborted(status: RunStatus) -> Event:
+    """What comes of a run that a person aborted, once nothing is in flight."""
+    reason, actor = status.aborting, status.aborted_by
+    if status.leaving:
+        return RunChanged(state=R.ABORTED, reason=reason, actor=actor)
+    return turn_back(status, reason, actor)
+
+
+def turns_back(status: RunStatus) -> bool:
+    """Whether the operator's file says that a run that stopped like this one goes back by itself."""
+    plan = status.plan
+    if status.falling_back or status.state is not R.STOPPED or status.cause not in plan.release.fallback.when:
+        return False
+    if direction(stage_at(status), plan) is not Direction.UNDO:
+        return False
+    return point_of_no_return(plan) not in _begun(status) and bool(way_back(plan, status.reached()).stages)
+
+
+def stage_at(status: RunStatus) -> Stage:
+    """The first stage that is not finished, or the last one."""
+    stages = status.plan.stages
+    unfinished = (
+        stage for stage in stages if any(status.steps[step.id].state not in SATISFIED for step in stage.steps)
+    )
+    return next(unfinished, stages[-1])
+
+
+def _begun(status: RunStatus) -> list[Stage]:
+    return [stage for stage in status.plan.stages if any(status.steps[s.id].attempt for s in stage.steps)]
 
 
 def _continue(command: Command, status: RunStatus) -> tuple[list[Event], str]:
     if status.state not in (R.PAUSED, R.STOPPED):
         raise RefusedError(f"the run is {status.state}, there is nothing to continue")
-    if status.state is R.STOPPED and (why := breach(status)):
-        raise RefusedError(f"{why}; retry or skip first")
+    if status.state is R.STOPPED and (broken := breach(status)):
+        raise RefusedError(f"{broken.why}; retry or skip first")
     return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
 
 

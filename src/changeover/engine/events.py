@@ -6,14 +6,19 @@ from enum import StrEnum
 import msgspec
 
 from changeover.engine.owner import Owner
+from changeover.model.plan import Budget, Stage
+from changeover.model.release import Cause
 from changeover.model.states import RunState, StepState
+
+POLICY = "policy"
+"""The actor of what the operator's file said beforehand."""
 
 FAILURE_BUDGET = "failure budget"
 """The actor of what happens because a node is set aside within the plan's failure budget."""
 
 
 class Verb(StrEnum):
-    """What a person may tell a run."""
+    """What a person may tell a run. *abort*: go back to where it began; *leave*: end it where it is."""
 
     PAUSE = "pause"
     CONTINUE = "continue"
@@ -22,6 +27,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
     REFUSE = "refuse"
     ABORT = "abort"
+    LEAVE = "leave"
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="event"):
@@ -51,11 +57,21 @@ class Claimed(_Event, frozen=True, tag="claimed"):
 
 
 class RunChanged(_Event, frozen=True, tag="run"):
-    """The run went to `state`."""
+    """The run went to `state`. `cause` is the kind of reason why it stopped, where there is one."""
 
     state: RunState
     reason: str = ""
     actor: str = ""
+    cause: Cause | None = None
+
+
+class FallbackBegun(_Event, frozen=True, tag="fallback"):
+    """The run goes back: from now on it executes these stages, derived from where its steps stood."""
+
+    stages: tuple[Stage, ...]
+    budgets: tuple[Budget, ...]
+    reason: str
+    actor: str
 
 
 class StepChanged(_Event, frozen=True, tag="step"):
@@ -86,7 +102,7 @@ class CommandTaken(_Event, frozen=True, tag="command"):
     refused: str = ""
 
 
-Event = Created | Claimed | RunChanged | StepChanged | CommandTaken
+Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Event])

@@ -10,13 +10,16 @@ from changeover.engine.events import (
     CommandTaken,
     Created,
     Event,
+    FallbackBegun,
     RunChanged,
     StepChanged,
     Verb,
 )
 from changeover.engine.owner import Owner
 from changeover.errors import JournalError
+from changeover.fallback import Reached
 from changeover.model.plan import Plan
+from changeover.model.release import Cause
 from changeover.model.states import ENDED, RUN_TRANSITIONS, SATISFIED, STEP_TRANSITIONS, RunState, StepState
 
 # To look a member up in its enumeration costs more than all else that is done for an event (Python 3.11).
@@ -54,29 +57,42 @@ class StepStatus(msgspec.Struct, gc=False):
 
 
 class RunStatus:
-    """Where a run stands. `counts` says how many steps are in each state; `aborting` why it is to end."""
+    """Where a run stands.
+
+    `plan` is what it executes: the plan it was created with (`first_plan`) or, once it goes back, the way back.
+    `steps` holds those of both, `counts` says how many of the executed plan's are in each state. `aborting`
+    says why nothing is begun any more, until the way back begins or, when `leaving`, the run ends where it is.
+    `cause` is the kind of reason why it stopped.
+    """
 
     def __init__(self, run: str, plan: Plan) -> None:
         self.run = run
         self.plan = plan
+        self.first_plan = plan
+        self.cause: Cause | None = None
         self.state = RunState.RUNNING
         self.reason = ""
         self.actor = ""
         self.created_at = 0.0
         self.changed_at = 0.0
         self.aborting = ""
+        self.aborted_by = ""
+        self.leaving = False
         self.epoch = 0
         self.owner: Owner | None = None
         self.seq = 0
         self.steps = {step.id: StepStatus() for step in plan.steps()}
-        self._unit = {step.id: step.unit for step in plan.steps() if step.unit}
-        self._set_aside: set[str] = set()
-        self.counts = dict.fromkeys(StepState, 0) | {StepState.PENDING: len(self.steps)}
+        self._execute(plan)
 
     @property
     def ended(self) -> bool:
         """Whether nothing will ever change about it, and its site is free again."""
         return self.state in ENDED
+
+    @property
+    def falling_back(self) -> bool:
+        """Whether it is on its way back, or has been it."""
+        return self.plan is not self.first_plan
 
     @property
     def in_flight(self) -> int:
@@ -85,12 +101,29 @@ class RunStatus:
 
     @property
     def satisfied(self) -> bool:
-        """Whether every step is done or skipped."""
-        return self.counts[StepState.DONE] + self.counts[StepState.SKIPPED] == len(self.steps)
+        """Whether every step of the executed plan is done or skipped."""
+        return self.counts[StepState.DONE] + self.counts[StepState.SKIPPED] == len(self._executed)
+
+    @property
+    def left_behind(self) -> list[str]:
+        """The units that were set aside on the way back."""
+        return sorted(self._set_aside) if self.falling_back else []
 
     def steps_in(self, *states: StepState) -> list[str]:
-        """The steps in these states, in the order of the plan."""
-        return [step for step, status in self.steps.items() if status.state in states]
+        """The steps of the executed plan in these states, in its order."""
+        return [step for step in self._executed if self.steps[step].state in states]
+
+    def reached(self) -> dict[str, Reached]:
+        """How far each step has come that may have left something on the site."""
+        return {
+            step: Reached(
+                at=status.started_at,
+                done=status.state is StepState.DONE,
+                skipped=status.state is StepState.SKIPPED and not status.attempt,
+            )
+            for step, status in self.steps.items()
+            if status.attempt or (status.state is StepState.SKIPPED and not status.set_aside)
+        }
 
     def state_of(self, step: str) -> StepState:
         """Where that step stands."""
@@ -117,14 +150,35 @@ class RunStatus:
                     raise JournalError(f"run {self.run}: epoch {event.epoch} follows epoch {self.epoch}")
                 self.epoch, self.owner = event.epoch, event.owner
             case CommandTaken():
-                if event.verb is Verb.ABORT and not event.refused:
-                    self.aborting = event.reason
+                if event.verb in (Verb.ABORT, Verb.LEAVE) and not event.refused:
+                    self.aborting, self.aborted_by = event.reason, event.actor
+                    self.leaving = event.verb is Verb.LEAVE
+            case FallbackBegun():
+                self._fall_back(event)
             case Created():
                 self.created_at, self.actor, self.reason = event.at, event.actor, event.reason
         self.seq = event.seq
 
+    def _execute(self, plan: Plan) -> None:
+        self.plan = plan
+        self._executed = dict.fromkeys(step.id for step in plan.steps())
+        self._unit = {step.id: step.unit for step in plan.steps() if step.unit}
+        self._set_aside: set[str] = set()
+        self.counts = dict.fromkeys(StepState, 0) | {StepState.PENDING: len(self._executed)}
+
+    def _fall_back(self, event: FallbackBegun) -> None:
+        if self.ended or self.falling_back or self.in_flight:
+            raise JournalError(
+                f"run {self.run}: event {event.seq} begins the way back of a run that is {self.state}, "
+                f"with {self.in_flight} steps in flight"
+            )
+        self._execute(msgspec.structs.replace(self.plan, stages=event.stages, budgets=event.budgets))
+        self.steps |= {step: StepStatus() for step in self._executed}
+        self.state, self.reason, self.changed_at = RunState.RUNNING, event.reason, event.at
+        self.aborting, self.aborted_by, self.cause = "", "", None
+
     def _step(self, event: StepChanged) -> None:
-        step = self.steps.get(event.step)
+        step = self.steps[event.step] if event.step in self._executed else None
         if step is None:
             raise JournalError(
                 f"run {self.run}: event {event.seq} is about {event.step}, which the plan has not"
@@ -168,12 +222,18 @@ class RunStatus:
             raise JournalError(
                 f"run {self.run}: event {event.seq} takes it from {self.state} to {event.state}, which is not allowed"
             )
-        if event.state is RunState.DONE and not self.satisfied:
-            unfinished = len(self.steps) - sum(self.counts[state] for state in SATISFIED)
+        if event.state in (RunState.DONE, RunState.FELL_BACK) and not self.satisfied:
+            unfinished = len(self._executed) - sum(self.counts[state] for state in SATISFIED)
             raise JournalError(
                 f"run {self.run}: event {event.seq} ends it with {unfinished} steps unfinished"
             )
+        if event.state is (RunState.DONE if self.falling_back else RunState.FELL_BACK):
+            raise JournalError(
+                f"run {self.run}: event {event.seq} says {event.state} of a run that "
+                f"{'goes' if self.falling_back else 'does not go'} back"
+            )
         self.state, self.reason, self.changed_at = event.state, event.reason, event.at
+        self.cause = event.cause
 
 
 def fold(run: str, plan: Plan, events: Iterable[Event]) -> RunStatus:

@@ -11,7 +11,7 @@ from changeover.engine import commands
 from changeover.engine import lease as leases
 from changeover.engine.attempt import Attempt, Came, Outcome, Timeout
 from changeover.engine.budgets import breach, set_aside
-from changeover.engine.events import FAILURE_BUDGET, Event, RunChanged, StepChanged
+from changeover.engine.events import FAILURE_BUDGET, POLICY, Event, RunChanged, StepChanged
 from changeover.engine.fenced import fenced
 from changeover.engine.fold import RunStatus
 from changeover.engine.graph import Graph
@@ -22,6 +22,7 @@ from changeover.engine.scheduler import Scheduler
 from changeover.engine.writer import Answer
 from changeover.errors import ChangeoverError, FencedError, JournalError
 from changeover.model.plan import Step
+from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Verdict
 from changeover.ports import World
@@ -245,8 +246,10 @@ class Runner:
             and not status.aborting
             and status.state in (R.RUNNING, R.PAUSED, R.WAITING)
         ):
-            if why := breach(status):
-                await self._recorder.record(RunChanged(state=R.STOPPED, reason=why))
+            if broken := breach(status):
+                await self._recorder.record(
+                    RunChanged(state=R.STOPPED, reason=broken.why, cause=broken.cause)
+                )
                 self._reschedule()
                 return
             await self._recorder.record(
@@ -271,15 +274,27 @@ class Runner:
             return False
         status = self._status
         if status.aborting and not status.ended:
-            await self._recorder.record(commands.aborted(status.aborting))
+            await self._turn_to(commands.aborted(status))
+        elif commands.turns_back(status):
+            await self._turn_to(commands.turn_back(status, status.reason, POLICY))
         elif status.state is R.RUNNING:
             await self._recorder.record(_rest(status))
         if status.ended:
             return True
+        if status.state is R.RUNNING:
+            return False
         if await self._journal.pending_commands(self._run):
             self._mail = True
             self._wake.set()
         return self._on_stop == "return" and not self._mail
+
+    async def _turn_to(self, event: Event) -> None:
+        """Record how an aborted run goes on; on its way back it executes another plan."""
+        await self._recorder.record(event)
+        if self._status.falling_back:
+            self._graph = Graph(self._status.plan)
+            self._reschedule()
+            self._wake.set()
 
     @property
     def _going(self) -> bool:
@@ -307,11 +322,13 @@ class Runner:
         if not self._launching or at.state is not S.PENDING:
             return
         begun_before, asked_for = at.attempt > 0, not at.since
+        # What was never done, or is back already, needs no undoing: on the way back it is looked at first.
+        look_first = begun_before or self._status.falling_back
         await self._recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
         self._fault("started")
         attempt = self._attempt(step)
-        outcome = await attempt.look() if begun_before else None
-        if outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
+        outcome = await attempt.look() if look_first else None
+        if begun_before and outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
             # What may be half there is performed again only when a person says so.
             after = _changed(step, S.FAILED, outcome)
         else:
@@ -377,7 +394,7 @@ class Runner:
             reason = f"{step.id}: {verdict.subject}: {verdict.evidence}"
             reason += f" ({verdict.hint})" if verdict.hint else ""
         if self._status.state in (R.RUNNING, R.PAUSED, R.WAITING) and not self._status.aborting:
-            await self._recorder.record(RunChanged(state=R.STOPPED, reason=reason))
+            await self._recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.INTERLOCK))
             self._reschedule()
 
     # Waiting between attempts
@@ -439,8 +456,11 @@ def _changed(step: Step, state: StepState, outcome: Outcome) -> StepChanged:
 
 def _rest(status: RunStatus) -> RunChanged:
     """How a run rests in which nothing can be launched."""
+    if status.satisfied and status.left_behind:
+        names = ", ".join(status.left_behind)
+        return RunChanged(state=R.STOPPED, reason=f"everything went back but {names}")
     if status.satisfied:
-        return RunChanged(state=R.DONE)
+        return RunChanged(state=R.FELL_BACK if status.falling_back else R.DONE)
     if status.counts[S.WAITING]:
         gates = ", ".join(status.steps_in(S.WAITING))
         return RunChanged(state=R.WAITING, reason=f"for a person: {gates}")

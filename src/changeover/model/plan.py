@@ -28,11 +28,16 @@ class Operation(Value, frozen=True):
 
 
 class Direction(StrEnum):
-    """Where a run goes that cannot go on in a stage, and what becomes of the stage when a later one fails."""
+    """Where a run goes that cannot go on in a stage, and what becomes of the stage when a later one fails.
+
+    *undo*: it is taken back. *ask*: only when a person agrees. *keep*: it stays, while what is before and
+    after it is taken back. *forward*: from there on there is no way back.
+    """
 
     UNDO = "undo"
-    FORWARD = "forward"
     ASK = "ask"
+    KEEP = "keep"
+    FORWARD = "forward"
 
 
 class Step(Value, frozen=True):
@@ -79,7 +84,7 @@ class Stage(Value, frozen=True):
 
     `in_rotation` is how many nodes serve at the least while it runs. `finalize` marks the stage that gives
     up the way back: its gate stays shut while a skipped step is not addressed. `affected` says who notices.
-    `back` is the direction of the way out of it; there is none past a stage that goes *forward*.
+    `back` is the direction of the way out of it; finalize always goes *forward*.
     `outage` marks a stage in which a person has agreed that nobody is served: no floor holds in it.
     """
 

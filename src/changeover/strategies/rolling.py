@@ -132,6 +132,14 @@ def _refuse(site: Site, release: Release, facts: Facts) -> None:
             f"{release.from_version} cannot run on the new schema, and rolling migrates while it serves",
             hint="correct `upgrade.coexistence`, or choose another strategy",
         )
+    if (
+        release.fallback.stages.get("expand") == Direction.KEEP
+        and release.coexistence.old_on_new is not Ability.START
+    ):
+        raise SpecError(
+            f"{release.from_version} cannot be started on the new schema, and the way back keeps that",
+            hint="take `expand: keep` out of `upgrade.fallback.stages`, or correct `upgrade.coexistence`",
+        )
     names = {"verify", *(batch_name(n, release) for n, _ in enumerate(batches(nodes, release), start=1))}
     for gate in release.gates:
         if gate.after not in names:

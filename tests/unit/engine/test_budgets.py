@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from changeover.engine.budgets import breach, set_aside
+from changeover.engine.budgets import Breach, breach, set_aside
 from changeover.engine.events import FAILURE_BUDGET, Event, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.model.plan import Budget
+from changeover.model.release import Cause
 from changeover.model.states import StepState
 from tests.enginekit import a_gate, a_plan, a_step, told
 
@@ -58,7 +59,8 @@ def after(story: str, budget: Budget) -> RunStatus:
 )
 def test_a_budget_counts_units(story: str, budget: Budget, why: str) -> None:
     """In a batch, in the run, or in a row in the order in which they came to their end."""
-    said = breach(after(story, budget))
+    broken = breach(after(story, budget))
+    said = broken.why if broken else ""
     assert why in said
     assert bool(why) == bool(said)
 
@@ -78,14 +80,14 @@ def test_what_is_set_aside_counts_once_over_all_stages() -> None:
         StepChanged(step="app2/clean", state=S.FAILED, error="E"),
     ]
     for scope, limit in (("total", 2), ("batch", 1), ("consecutive", 2)):
-        assert breach(told(a_plan(*stages, budgets=(Budget(scope, limit),)), events)) == ""
+        assert breach(told(a_plan(*stages, budgets=(Budget(scope, limit),)), events)) is None
 
 
 def test_what_a_person_skipped_is_addressed() -> None:
     """It counts no longer."""
     status = after("1-", Budget("total", 0))
     status.apply(StepChanged(seq=status.seq + 1, step="app1/stop", state=S.SKIPPED, actor="kim"))
-    assert breach(status) == ""
+    assert breach(status) is None
 
 
 @pytest.mark.parametrize("budgets", [(), (Budget("total", 9),)])
@@ -95,14 +97,16 @@ def test_a_step_of_no_unit_is_in_no_budget(budgets: tuple[Budget, ...]) -> None:
         StepChanged(step="x", state=S.RUNNING, attempt=1),
         StepChanged(step="x", state=S.FAILED, evidence="seen", error="E"),
     ]
-    assert breach(told(a_plan([a_step("x")], budgets=budgets), events)) == "x failed: seen"
+    assert breach(told(a_plan([a_step("x")], budgets=budgets), events)) == Breach(
+        Cause.FAILURE, "x failed: seen"
+    )
 
 
 def test_a_refused_gate_is_in_no_budget() -> None:
     """A person said no."""
     events = [StepChanged(step="go", state=S.WAITING), StepChanged(step="go", state=S.FAILED, actor="kim")]
     plan = a_plan([a_gate("go", unit="app1")], budgets=(Budget("total", 9),))
-    assert breach(told(plan, events)) == "go was refused"
+    assert breach(told(plan, events)) == Breach(Cause.GATE, "go was refused")
 
 
 def test_setting_aside_skips_what_the_unit_has_left() -> None:

@@ -75,9 +75,9 @@ def tell(verb: Verb, step: str = "", reason: str = "because", **more: bool) -> C
         (standing(R.WAITING, go=S.WAITING), tell(Verb.SKIP, "go"), ["app1/go skipped"]),
         (standing(R.WAITING, go=S.WAITING), tell(Verb.APPROVE, "go"), ["app1/go done"]),
         (standing(R.WAITING, go=S.WAITING), tell(Verb.REFUSE, "go"), ["app1/go failed"]),
-        (standing(), tell(Verb.ABORT), ["run aborted"]),
-        (standing(R.STOPPED, stop=S.FAILED), tell(Verb.ABORT), ["run aborted"]),
-        (standing(stop=S.RUNNING), tell(Verb.ABORT), []),
+        (standing(), tell(Verb.ABORT), []),
+        (standing(R.STOPPED, stop=S.FAILED), tell(Verb.ABORT), []),
+        (standing(stop=S.RUNNING), tell(Verb.LEAVE), []),
     ],
 )
 def test_it_is_obeyed(status: RunStatus, command: Command, leads_to: list[str]) -> None:

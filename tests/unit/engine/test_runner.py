@@ -465,7 +465,10 @@ async def test_an_abort_lets_what_is_in_flight_finish_and_leaves_the_site_as_it_
     conducting = asyncio.create_task(conduct(journal, run, action))
     await eventually(lambda: _performing(action, "x"), True)
     number = await tell(journal, run, Verb.ABORT, reason="enough")
-    assert await answered(journal, number) == ("taken", "it ends as soon as what is in flight has finished")
+    assert await answered(journal, number) == (
+        "taken",
+        "it goes back as soon as what is in flight has finished",
+    )
     action.hold["x"].set()
     status = await conducting
     assert (status.state, status.reason) == (R.ABORTED, "enough")
@@ -493,7 +496,8 @@ async def test_commands_still_unanswered_at_the_end_are_refused(journal: Journal
     await tell(journal, run, Verb.ABORT, reason="enough")
     late = await tell(journal, run, Verb.PAUSE)
     await conduct(journal, run, Scripted())
-    assert await answer(journal, late) == ("refused", "the run has ended: aborted")
+    why = "the run is being aborted; what is in flight finishes first"
+    assert await answer(journal, late) == ("refused", why)
 
 
 async def test_a_refused_command_is_recorded_and_answered(journal: Journal) -> None:

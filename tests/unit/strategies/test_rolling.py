@@ -11,6 +11,7 @@ from changeover.model.release import (
     Budgets,
     Coexistence,
     CommandMigration,
+    Fallback,
     Gate,
     Migrations,
     Release,
@@ -211,4 +212,13 @@ def test_an_old_version_that_cannot_run_on_the_new_schema_is_refused() -> None:
     """Rolling migrates while the old nodes serve."""
     release = a_release(coexistence=Coexistence(old_on_new=Ability.NO))
     with pytest.raises(SpecError, match="v1 cannot run on the new schema"):
+        rolling(a_site(), release, Facts())
+
+
+def test_a_schema_that_is_kept_must_be_one_that_the_old_version_can_start_on() -> None:
+    """Else the way back would end with nodes that cannot be started."""
+    release = a_release(
+        coexistence=Coexistence(old_on_new=Ability.RUN), fallback=Fallback(stages={"expand": "keep"})
+    )
+    with pytest.raises(SpecError, match="cannot be started on the new schema"):
         rolling(a_site(), release, Facts())

@@ -93,7 +93,7 @@ class Fallback(Section):
 
     when: Annotated[list[Literal["failure", "budget", "gate", "deadline"]], OneOrMany()] = []
     deadline: Annotated[Duration, Field(gt=0)] | None = None
-    stages: dict[Text, Literal["undo", "forward", "ask"]] = {}
+    stages: dict[Text, Literal["undo", "ask", "keep", "forward"]] = {}
 
 
 class Limits(Section):

@@ -1,0 +1,211 @@
+"""A run that goes back: by command, by policy, over crashes, and what it does when the way back fails too."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+
+from changeover.engine.events import FallbackBegun, Verb
+from changeover.engine.journal import Journal
+from changeover.model.plan import Direction, Plan, Step
+from changeover.model.release import Cause, Fallback
+from changeover.model.states import RunState, StepState
+from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
+
+S, R = StepState, RunState
+
+
+class Site(Scripted):
+    """Steps change a site: `x` makes it there, `back/x` takes it away."""
+
+    async def perform(self, operation: Any, context: Any) -> str:
+        """As the script says; a step of the way back undoes the effect of its counterpart."""
+        said = await super().perform(operation, context)
+        if operation.target.startswith("back/"):
+            self.effects.pop(operation.target.removeprefix("back/"), None)
+        return said
+
+    async def observe(self, operation: Any, context: Any) -> Any:
+        """A way back is done when what it takes back is not there."""
+        name = operation.target
+        if name.startswith("back/"):
+            self.effects[name] = "" if self.effects.get(name.removeprefix("back/")) else "whole"
+        return await super().observe(operation, context)
+
+
+def there(name: str, **more: Any) -> Step:
+    """A step that can be taken back."""
+    return a_step(
+        name, undo=(a_step(f"back/{name}", **{k: v for k, v in more.items() if k == "unit"}),), **more
+    )
+
+
+def falling(plan: Plan, *when: Cause, **stages: str) -> Plan:
+    """The plan, whose way back begins by itself for these causes."""
+    fallback = Fallback(when=frozenset(when), stages=stages)
+    return msgspec.structs.replace(plan, release=msgspec.structs.replace(plan.release, fallback=fallback))
+
+
+PLAN = a_plan([there("a")], [there("b")], [there("c")], finalize=[a_gate("done")])
+
+
+async def test_an_abort_takes_back_what_was_begun_in_reverse(journal: Journal) -> None:
+    """Half of it done: the rest is never begun, and the site is as it was."""
+    site = Site(c="fail")
+    run = await begin(journal, PLAN)
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    assert (status.state, status.reason) == (R.FELL_BACK, "")
+    assert site.performed == ["a", "b", "c", "back/b", "back/a"]
+    assert not [name for name, effect in site.effects.items() if effect and not name.startswith("back/")]
+    assert status.steps["back/c"].evidence == "back/c is whole"
+    await begin(journal, PLAN)
+
+
+async def test_a_half_done_step_is_taken_back(journal: Journal) -> None:
+    """Its effect is half there: that is not forgotten."""
+    site = Site(b="half")
+    run = await begin(journal, PLAN)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+    assert site.performed == ["a", "b", "back/b", "back/a"]
+    assert "b" not in site.effects
+
+
+@pytest.mark.parametrize(("cause", "state"), [(Cause.FAILURE, R.FELL_BACK), (Cause.GATE, R.STOPPED)])
+async def test_a_failed_step_begins_the_way_back_where_the_file_says_so(
+    journal: Journal, cause: Cause, state: RunState
+) -> None:
+    """And only for the causes that it names."""
+    run = await begin(journal, falling(PLAN, cause))
+    status = await conduct(journal, run, Site(b="fail"))
+    assert status.state is state
+    begun = [event for event in await journal.events(run) if isinstance(event, FallbackBegun)]
+    assert [(event.actor, "b failed" in event.reason) for event in begun] == (
+        [("policy", True)] if state is R.FELL_BACK else []
+    )
+
+
+async def test_a_refused_gate_begins_the_way_back_where_the_file_says_so(journal: Journal) -> None:
+    """The tester says no."""
+    plan = falling(a_plan([there("a")], [a_gate("go")], [there("b")]), Cause.GATE)
+    run = await begin(journal, plan)
+    assert (await conduct(journal, run, site := Site())).state is R.WAITING
+    await tell(journal, run, Verb.REFUSE, "go", "error rate is up")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+    assert site.performed == ["a", "back/a"]
+
+
+async def test_what_failed_before_anything_was_changed_waits_for_a_person(journal: Journal) -> None:
+    """There is nothing to take back, so it may just as well be tried again."""
+    run = await begin(journal, falling(a_plan([a_step("look")], [there("a")]), Cause.FAILURE))
+    assert (await conduct(journal, run, Site(look="fail"))).state is R.STOPPED
+
+
+async def test_a_stage_that_asks_stops_for_a_person_instead(journal: Journal) -> None:
+    """The policy holds for stages that are simply undone; the abort is then a person's, behind a gate."""
+    plan = falling(a_plan([there("a")], [there("b")]), Cause.FAILURE, stage2=Direction.ASK)
+    run = await begin(journal, plan)
+    site = Site(b="half")
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    assert (status.state, status.steps_in(S.WAITING)) == (R.WAITING, ["back/stage2/approve"])
+    await tell(journal, run, Verb.APPROVE, "back/stage2/approve")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+
+
+async def test_past_the_point_of_no_return_an_abort_is_refused_and_leaving_is_not(journal: Journal) -> None:
+    """Finalize has begun; the run can still be ended where it is."""
+    plan = a_plan([there("a")], finalize=[a_gate("done"), there("z", needs=("done",))])
+    run = await begin(journal, plan)
+    site = Site(z="fail")
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.APPROVE, "done")
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    number = await tell(journal, run, Verb.ABORT, reason="enough")
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    outcome, why = await answer(journal, number)
+    assert outcome == "refused"
+    assert "no way back any more" in why
+    await tell(journal, run, Verb.LEAVE, reason="enough")
+    assert (await conduct(journal, run, site)).state is R.ABORTED
+    assert site.effects["a"] == "whole"
+
+
+async def test_a_way_back_that_fails_stops_and_goes_on_when_it_is_retried(journal: Journal) -> None:
+    """What takes a step back may fail like any other."""
+    site = Site(c="fail", back__b="fail")
+    run = await begin(journal, PLAN)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    assert (status.state, status.steps_in(S.FAILED)) == (R.STOPPED, ["back/b"])
+    late = await tell(journal, run, Verb.ABORT, reason="again")
+    await tell(journal, run, Verb.RETRY, "back/b")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+    assert (await answer(journal, late))[0] == "refused"
+    assert site.performed[-3:] == ["back/b", "back/b", "back/a"]
+
+
+async def test_a_node_that_cannot_come_back_holds_up_nobody_else(journal: Journal) -> None:
+    """The others go back; then a person is told which one is left, and can retry it or leave it."""
+    site = Site(b="fail", back__a="fail")
+    run = await begin(journal, a_plan([there("a", unit="n1"), there("m", unit="n2")], [there("b")]))
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    assert (status.state, status.reason) == (R.STOPPED, "everything went back but n1")
+    assert "m" not in site.effects
+    await tell(journal, run, Verb.RETRY, "back/a")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+    assert "a" not in site.effects
+
+
+@pytest.mark.parametrize("point", ["started", "performed", "finishing", "finished", "ending", "obeyed"])
+async def test_the_way_back_survives_a_conductor_that_dies(journal: Journal, point: str) -> None:
+    """Killed at each of its points in turn, again and again, it ends where it began."""
+    site = Site(c="fail")
+    run = await begin(journal, PLAN)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+
+    class Died(BaseException):
+        pass
+
+    def fault(at: str) -> None:
+        if at == point:
+            raise Died
+
+    for _ in range(20):
+        with suppress(Died):
+            await conduct(journal, run, site, fault=fault)
+        if (await journal.status(run)).ended:
+            break
+    else:
+        await conduct(journal, run, site)
+    assert (await journal.status(run)).state is R.FELL_BACK
+    assert not {"a", "b", "c"} & {name for name, effect in site.effects.items() if effect}
+
+
+async def test_the_way_back_can_be_paused(journal: Journal) -> None:
+    """Nothing is launched until it is continued."""
+    site = Site(c="fail")
+    run = await begin(journal, PLAN)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    site.hold["back/b"] = asyncio.Event()
+    conducting = asyncio.create_task(conduct(journal, run, site))
+    while "back/b" not in site.performed:
+        await asyncio.sleep(0.01)
+    await tell(journal, run, Verb.PAUSE)
+    while (await journal.status(run)).state is not R.PAUSED:
+        await asyncio.sleep(0.01)
+    site.hold["back/b"].set()
+    assert (await conducting).state is R.PAUSED
+    await tell(journal, run, Verb.CONTINUE)
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
