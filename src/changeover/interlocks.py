@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from changeover.model.plan import Operation
 from changeover.model.values import Outcome, Value, Verdict
+from changeover.model.words import count
 
 
 class ObservedSite(Value, frozen=True):
@@ -34,7 +35,7 @@ def capacity_floor(site: ObservedSite, operation: Operation, keep_serving: int) 
             return Verdict(
                 subject,
                 Outcome.BAD,
-                f"{balancer} would be left with {left} of {len(rotation)} servers in rotation, the floor is {keep_serving}",
+                f"{balancer} would be left with {left} of {count(len(rotation), 'server')} in rotation, the floor is {keep_serving}",
                 "bring another node back into rotation, then retry the step",
             )
     return Verdict(subject, Outcome.GOOD, f"at least {keep_serving} stay in rotation")

@@ -31,7 +31,7 @@ def test_the_floor_holds_in_every_pool() -> None:
     site = ObservedSite(rotation={"public": frozenset("axyz"), "internal": frozenset("b")})
     verdict = capacity_floor(site, drain, 1)
     assert not verdict.good
-    assert verdict.evidence == "internal would be left with 0 of 1 servers in rotation, the floor is 1"
+    assert verdict.evidence == "internal would be left with 0 of 1 server in rotation, the floor is 1"
 
 
 @pytest.mark.parametrize(("rotation", "good"), [({"app1", "app2"}, False), ({"app2"}, True), (set(), True)])

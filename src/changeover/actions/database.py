@@ -6,6 +6,7 @@ from changeover.actions.base import Context, Params
 from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.values import Observation, Presence, absent, done, unknown
+from changeover.model.words import count
 from changeover.ports import Database, Snapshot
 
 MEBIBYTE = 1024 * 1024
@@ -56,7 +57,7 @@ def _label(params: Labelled, context: Context) -> str:
 def _describe(snapshot: Snapshot) -> str:
     rows = sum(snapshot.rows.values())
     return (
-        f"{snapshot.path}, {snapshot.size / MEBIBYTE:.1f} MiB, {len(snapshot.rows)} tables, {rows} rows, "
+        f"{snapshot.path}, {snapshot.size / MEBIBYTE:.1f} MiB, {count(len(snapshot.rows), 'table')}, {count(rows, 'row')}, "
         f"{'verified' if snapshot.verified else 'not yet verified'}"
     )
 

@@ -47,11 +47,20 @@ class ForSeconds(Params, frozen=True):
 
 async def _do(capability: str, operation: Operation, context: Context, **values: str) -> str:
     application = context.world.application
-    return await application.do(capability, operation.target, timeout=context.timeout, **values)
+    said = await application.do(capability, operation.target, timeout=context.timeout, **values)
+    return f"{capability}: {said}"
 
 
 async def _ask(capability: str, operation: Operation, context: Context, **values: str) -> Answer:
     return await context.world.application.ask(capability, operation.target, **values)
+
+
+def _installed(release: str, answer: Answer) -> str:
+    return f"{release} is {'' if answer.ok else 'not '}installed ({answer.evidence})"
+
+
+def _running(answer: Answer) -> str:
+    return f"{'running' if answer.ok else 'not running'} ({answer.evidence})"
 
 
 class Install:
@@ -62,14 +71,13 @@ class Install:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `installed` says so."""
-        answer = await _ask("installed", operation, context, release=OfRelease.of(operation).release)
-        return (done if answer.ok else absent)(answer.evidence)
+        release = OfRelease.of(operation).release
+        answer = await _ask("installed", operation, context, release=release)
+        return (done if answer.ok else absent)(_installed(release, answer))
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run `install`."""
-        return await context.world.application.do(
-            "install", operation.target, release=OfRelease.of(operation).release
-        )
+        return await _do("install", operation, context, release=OfRelease.of(operation).release)
 
 
 class Uninstall:
@@ -80,8 +88,9 @@ class Uninstall:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `installed` no longer finds it."""
-        answer = await _ask("installed", operation, context, release=OfRelease.of(operation).release)
-        return (absent if answer.ok else done)(answer.evidence)
+        release = OfRelease.of(operation).release
+        answer = await _ask("installed", operation, context, release=release)
+        return (absent if answer.ok else done)(_installed(release, answer))
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run `remove`, unless the node is switched to that very release."""
@@ -103,7 +112,7 @@ class Stop:
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `running` says no."""
         answer = await _ask("running", operation, context)
-        return (absent if answer.ok else done)(answer.evidence)
+        return (absent if answer.ok else done)(_running(answer))
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `stop`, then wait until it is seen not running."""
@@ -111,7 +120,7 @@ class Stop:
 
         async def look() -> Observation | None:
             answer = await _ask("running", operation, context)
-            return None if answer.ok else done(answer.evidence)
+            return None if answer.ok else done(_running(answer))
 
         return await until(look, context.world.clock)
 
@@ -125,7 +134,7 @@ class Start:
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `running` says yes."""
         answer = await _ask("running", operation, context)
-        return (done if answer.ok else absent)(answer.evidence)
+        return (done if answer.ok else absent)(_running(answer))
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `start`; a node that is not running right afterwards has failed to start."""
@@ -136,7 +145,7 @@ class Start:
                 f"{operation.target} did not start: {answer.evidence}",
                 hint="read its log, mend it, and retry",
             )
-        return done(answer.evidence)
+        return done(_running(answer))
 
 
 class Switch:

@@ -2,6 +2,7 @@
 
 from changeover.errors import DatabaseError
 from changeover.model.values import Outcome, Verdict
+from changeover.model.words import count
 from changeover.ports import Database
 
 MEBIBYTE = 1024 * 1024
@@ -37,5 +38,5 @@ async def unfinished_migrations(db: Database) -> Verdict:
             "see what it left in the database, set it right, then strike it from `changeover_migration`",
         )
     return Verdict(
-        subject, Outcome.GOOD, f"{len(ledger)} migrations applied" if ledger else "no migrations yet"
+        subject, Outcome.GOOD, f"{count(len(ledger), 'migration')} applied" if ledger else "no migrations yet"
     )

@@ -12,7 +12,8 @@ async def health(application: Application, node: str) -> Verdict:
         answer = await application.ask("health", node)
     except PortError as error:
         return Verdict(subject, Outcome.UNKNOWN, error.message, error.hint)
-    return Verdict(subject, Outcome.GOOD if answer.ok else Outcome.BAD, answer.evidence)
+    said = f"{'well' if answer.ok else 'not well'} ({answer.evidence})"
+    return Verdict(subject, Outcome.GOOD if answer.ok else Outcome.BAD, said)
 
 
 async def version(application: Application, node: str, expected: str) -> Verdict:

@@ -4,13 +4,16 @@ from collections.abc import Iterable
 
 from changeover.errors import BalancerError, PortError
 from changeover.model.values import Outcome, Verdict
+from changeover.model.words import count
 from changeover.ports import Balancer, ServerState
 
 
 def describe(server: ServerState) -> str:
     """One server in the balancer's terms: `app1 ready up, 3 sessions, 0 queued`."""
     health = "up" if server.up else f"down ({server.check})" if server.check else "down"
-    return f"{server.name} {server.admin} {health}, {server.sessions} sessions, {server.queued} queued"
+    return (
+        f"{server.name} {server.admin} {health}, {count(server.sessions, 'session')}, {server.queued} queued"
+    )
 
 
 async def server_state(balancer: Balancer, server: str) -> ServerState:
@@ -51,7 +54,7 @@ async def pool_verdict(balancer: Balancer, expected: Iterable[str]) -> Verdict:
             f"not in rotation: {'; '.join(out)}",
             "bring them back first, or take them out of the spec",
         )
-    evidence = f"{len(wanted)} servers ready and up"
+    evidence = f"{count(len(wanted), 'server')} ready and up"
     if strangers:
         evidence += f"; not ours and left alone: {', '.join(strangers)}"
     return Verdict(subject, Outcome.GOOD, evidence)

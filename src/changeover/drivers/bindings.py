@@ -19,6 +19,7 @@ from changeover.errors import ApplicationError, HostError, LockTimeoutError, Por
 from changeover.model.release import Release
 from changeover.model.site import Binding, File, Http, Node, Shell, Site, Sql, Unit
 from changeover.model.values import Secret
+from changeover.model.words import count
 from changeover.ports import Answer, Command, Database, Host, Result
 
 ASK_SECONDS = 30.0
@@ -104,7 +105,7 @@ class Bindings:
                     answer = self._http_answer(binding, await self._request(binding, use))
                 case Sql():
                     rows = await self._query(binding, use)
-                    answer = Answer(True, "", f"{len(rows)} rows")
+                    answer = Answer(True, "", count(len(rows), "row"))
                 case File():
                     answer = await self._put(binding, use)
                 case Unit():
@@ -236,7 +237,7 @@ class Bindings:
             )
         content = fill(binding.content, use.values).encode()
         await host.write(path, content, mode=binding.mode, become=binding.become)
-        return Answer(True, "", f"wrote {len(content)} bytes to {path}")
+        return Answer(True, "", f"wrote {count(len(content), 'byte')} to {path}")
 
     async def _look(self, binding: File, use: Use) -> Answer:
         path, host = fill(binding.path, use.values), self._hosts[use.node.host]

@@ -66,7 +66,7 @@ def up(
         )
         operations.up(layout, _say)
         said = {"lab": name, "form": choice.form, "nodes": nodes, "release": release}
-        _answer(f"lab {name} is up: {nodes} nodes of {release}", said, as_json=as_json)
+        _answer(f"lab {name} is up: {nodes} node{'s' * (nodes != 1)} of {release}", said, as_json=as_json)
 
 
 @app.command(name="install")

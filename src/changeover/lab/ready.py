@@ -80,7 +80,7 @@ def _balancer(member: Member, layout: Layout, window: Window) -> str:
     missing = [app.name for app in layout.apps() if servers.get(app.name) != "UP"]
     if missing:
         return f"not all servers up: {', '.join(missing)}"
-    return f"haproxy, {len(layout.apps())} servers up"
+    return f"haproxy, servers up: {len(layout.apps())}"
 
 
 def _database(member: Member, layout: Layout, window: Window) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from changeover.model.words import count
 from changeover.probe.records import (
     Answered,
     Change,
@@ -92,13 +93,13 @@ class Summary(msgspec.Struct, frozen=True):
     @property
     def losses(self) -> list[str]:
         """What was lost, or cannot be shown not to be; empty is what an upgrade hopes for."""
-        counts = {
-            "requests failed": self.requests.failed,
-            "sessions cut": self.sessions.cut,
-            "acknowledged writes missing": self.writes.missing,
-            "acknowledged writes not verified": self.writes.unverified,
-        }
-        return [f"{count} {what}" for what, count in counts.items() if count]
+        counted = (
+            (self.requests.failed, "request", "failed"),
+            (self.sessions.cut, "session", "cut"),
+            (self.writes.missing, "acknowledged write", "missing"),
+            (self.writes.unverified, "acknowledged write", "not verified"),
+        )
+        return [f"{count(number, what)} {how}" for number, what, how in counted if number]
 
 
 def summarise(

@@ -6,8 +6,8 @@ import msgspec
 
 from changeover.model.diff import Difference, Kind, Subject
 from changeover.model.values import Json, Outcome, Verdict
+from changeover.model.words import count
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
-from changeover.report.words import count
 
 _TITLES = {
     Subject.SITE: "The site",

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from changeover.model.plan import Budget, Plan, Promise, Stage, Step
 from changeover.model.release import SqlMigration
 from changeover.model.values import Value
+from changeover.model.words import count
 from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
 from changeover.report.estimate import Estimate, estimate, rotation
-from changeover.report.words import count, seconds
+from changeover.report.words import seconds
 
 _WHERE = {"batch": "in one batch", "total": "in the whole run", "consecutive": "one after another"}
 

@@ -9,11 +9,12 @@ from changeover.engine.journal import CommandRecord
 from changeover.model.plan import Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Json
+from changeover.model.words import count
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.estimate import ENTER, LEAVE, Estimate
 from changeover.report.run import only_finalize_left
 from changeover.report.told import TONES, outcome
-from changeover.report.words import count, listed, seconds
+from changeover.report.words import listed, seconds
 
 MARKS = {
     StepState.PENDING: "·",

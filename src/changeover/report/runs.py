@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from changeover.engine.journal import RunRecord
+from changeover.model.words import count
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.told import outcome
-from changeover.report.words import count, moment, seconds
+from changeover.report.words import moment, seconds
 
 
 def runs_document(records: Sequence[RunRecord]) -> Document:

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from changeover.engine.events import FAILURE_BUDGET
 from changeover.model.states import RunState, StepState
+from changeover.model.words import count
 from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
 from changeover.report.ledgers import Source
 from changeover.report.receipt import Cost, Held, Loss
 from changeover.report.run import RunReport, StageReport, StepReport
-from changeover.report.words import clock, count, moment, seconds
+from changeover.report.words import clock, moment, seconds
 
 _LATE = 1.0
 """Seconds behind its schedule from which on a probe's lateness is worth a word."""

@@ -35,11 +35,6 @@ def clock(at: float) -> str:
     return f"{local:%H:%M:%S}.{local.microsecond // 100_000}"
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """`1 step`, `3 steps`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def listed(names: list[str], most: int = 4) -> str:
     """Names after one another, the rest counted: `app1, app2, app3, app4 and 12 more`."""
     if len(names) <= most + 1:

@@ -32,7 +32,7 @@ def test_the_summary_as_text() -> None:
         "without   success: 0.250 s at most",
         "          an acknowledged write: 0.500 s in all, 0.300 s at most",
         "probe     at most 2.0 ms behind its schedule",
-        "lost      8 requests failed, 1 sessions cut, 1 acknowledged writes missing, 2 acknowledged writes not verified",
+        "lost      8 requests failed, 1 session cut, 1 acknowledged write missing, 2 acknowledged writes not verified",
     ]
 
 

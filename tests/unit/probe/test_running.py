@@ -109,7 +109,7 @@ async def test_a_replaced_cookie_is_a_cut(measure: Measure, scripted: ScriptedSi
 
     scripted.faults = {3: replace}
     ledger = await measure(ONE)
-    assert ledger.summary().losses == ["1 sessions cut"]
+    assert ledger.summary().losses == ["1 session cut"]
     assert [change.how for change in ledger.changes if change.change is Change.CUT] == ["cookie sid replaced"]
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from changeover.model.plan import Facts, Operation, Stage, Step
 from changeover.model.release import Batch
+from changeover.model.words import count
 from changeover.report.document import Document, Table
 from changeover.report.estimate import Span, estimate, rotation
 from changeover.report.plan import outline, plan_document
-from changeover.report.words import clock, count, listed, moment, seconds
+from changeover.report.words import clock, listed, moment, seconds
 from changeover.strategies import STRATEGIES
 from tests.enginekit import a_plan, a_step
 from tests.sites import a_release, a_site
