@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from changeover.errors import BalancerError
 from changeover.ports import AdminState, ServerState
 from changeover.simulation.calls import Work
+from changeover.simulation.state import Server
 
 if TYPE_CHECKING:
     from changeover.simulation.site import SimulatedSite
@@ -24,36 +25,17 @@ class SimulatedBalancer:
         self.name = name
         self._site = site
         self._seen: dict[str, ServerState] = {}
+        self._seen_at = (-1.0, 0)
 
     async def servers(self) -> Mapping[str, ServerState]:
         """Every server, as the balancer sees it now."""
         await self._look("servers")
         now = self._site.count()
-        pool = self._site.pools[self.name]
-        seen = self._seen
-        for name, server in pool.servers.items():
-            sessions = server.count(now)
-            idle = -1 if server.sent_at < 0 else int(now - server.sent_at)
-            before = seen.get(name)
-            if (
-                before is None
-                or before.sessions != sessions
-                or before.up is not server.up
-                or before.admin is not server.admin
-                or before.idle != idle
-            ):
-                check = "UP" if server.up else "MAINT" if server.admin is AdminState.MAINT else "DOWN"
-                seen[name] = ServerState(
-                    name=name,
-                    admin=server.admin,
-                    up=server.up,
-                    sessions=sessions,
-                    queued=0,
-                    idle=idle,
-                    address=server.node,
-                    check=check,
-                )
-        return dict(seen)
+        if self._seen_at != (now, self._site.revision):
+            self._seen_at = (now, self._site.revision)
+            servers = self._site.pools[self.name].servers
+            self._seen = {name: self._state(name, server, now) for name, server in servers.items()}
+        return self._seen
 
     async def set_state(self, server: str, state: AdminState) -> None:
         """Tell it, and have it reported."""
@@ -72,6 +54,21 @@ class SimulatedBalancer:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _state(self, name: str, server: Server, now: float) -> ServerState:
+        """As it is reported now: the same value as the last time, if nothing has changed."""
+        sessions = server.count(now)
+        idle = -1 if server.sent_at < 0 else int(now - server.sent_at)
+        last = self._seen.get(name)
+        if (
+            last is not None
+            and (last.sessions, last.idle) == (sessions, idle)
+            and last.up is server.up
+            and last.admin is server.admin
+        ):
+            return last
+        check = "MAINT" if server.admin is AdminState.MAINT else "UP" if server.up else "DOWN"
+        return ServerState(name, server.admin, server.up, sessions, 0, idle, server.node, check)
 
     async def _look(self, method: str) -> None:
         host = self._site.pools[self.name].host

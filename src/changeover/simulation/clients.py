@@ -87,6 +87,7 @@ class Clients:
     writes_failed: int = 0
     acknowledged: list[range] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    _latest: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def count(self, flows: Sequence[Flow], until: float) -> None:
         """Count all that arrives until then, while everything stays as it is."""
@@ -126,7 +127,12 @@ class Clients:
 
     def copy(self) -> "Clients":
         """A ledger that goes on by itself."""
-        return replace(self, acknowledged=list(self.acknowledged), losses=list(self.losses))
+        return replace(
+            self,
+            acknowledged=list(self.acknowledged),
+            losses=list(self.losses),
+            _latest=dict(self._latest),
+        )
 
     def _requests(self, flow: Flow, turns: Sequence[range], count: int, begin: float, until: float) -> None:
         self.requests += count
@@ -179,12 +185,15 @@ class Clients:
                 self._lose(begin, until, "session", len(its), target.name)
 
     def _lose(self, begin: float, end: float, what: str, count: int, server: str = "") -> None:
+        """Write it down; what goes on from the loss before it is one with that."""
         if not count:
             return
-        last = self.losses[-1] if self.losses else None
-        if last and (last.what, last.server, last.end) == (what, server, begin):
-            self.losses[-1] = Loss(last.begin, end, what, last.count + count, server)
+        place = self._latest.get((what, server), -1)
+        if place >= 0 and self.losses[place].end == begin:
+            before = self.losses[place]
+            self.losses[place] = Loss(before.begin, end, what, before.count + count, server)
         else:
+            self._latest[what, server] = len(self.losses)
             self.losses.append(Loss(begin, end, what, count, server))
 
 

@@ -104,6 +104,7 @@ class SimulatedSite:
             self.clock,
         )
         self._flows: list[Flow] = []
+        self.revision = 0
         self.moment = self.clients.counted
         self._look(self.moment)
         self.settle()
@@ -167,12 +168,13 @@ class SimulatedSite:
     def _look(self, now: float) -> None:
         """See who serves whom from now on, and when that is going to change."""
         self.moment = now
+        self.revision += 1
         due = min((orphan.at for orphan in self.orphans), default=NEVER)
         stores_up = self._stores_up()
-        schemas = [store.schema for store in self.stores.values()]
+        living = {version for version in self._running() if self.ability(version) is not Ability.NO}
         serving: dict[str, bool] = {}
         for name, node in self.nodes.items():
-            serving[name] = stores_up and self._serves(node, schemas, now)
+            serving[name] = stores_up and node.running in living and self._serves(node, now)
             if node.running and node.well_at > now:
                 due = min(due, node.well_at)
         self._flows = []
@@ -193,14 +195,11 @@ class SimulatedSite:
     def _stores_up(self) -> bool:
         return all(not store.closed and self.hosts[store.host].reached for store in self.stores.values())
 
-    def _serves(self, node: SimulatedNode, schemas: Iterable[str], now: float) -> bool:
-        return (
-            bool(node.running)
-            and node.well_at <= now
-            and self.hosts[node.host].reached
-            and "health" not in node.broken
-            and (not self.abilities or ability(self.abilities, node.running, schemas) is not Ability.NO)
-        )
+    def _running(self) -> set[str]:
+        return {node.running for node in self.nodes.values() if node.running}
+
+    def _serves(self, node: SimulatedNode, now: float) -> bool:
+        return node.well_at <= now and "health" not in node.broken and self.hosts[node.host].reached
 
     def _check(self, pool: Pool, serving: Mapping[str, bool], now: float) -> None:
         """The health checks of a balancer, and the sessions that end with what they were on."""
@@ -300,8 +299,9 @@ class SimulatedSite:
     def well(self, node: str) -> bool:
         """Whether the node would answer its health check well."""
         now = self.catch_up()
-        schemas = [store.schema for store in self.stores.values()]
-        return self._stores_up() and self._serves(self.nodes[node], schemas, now)
+        it = self.nodes[node]
+        lives = bool(it.running) and self.ability(it.running) is not Ability.NO
+        return lives and self._stores_up() and self._serves(it, now)
 
     def ability(self, version: str) -> Ability:
         """What that version can do on the schemas as they are."""
