@@ -190,12 +190,13 @@ class Applied(Value, frozen=True):
 
 
 class ServerFacts(Value, frozen=True):
-    """What a database server says of itself and of us."""
+    """What a database server says of itself and of us. `directory`: where its files are, if we may know."""
 
     version: str
     size: int
     now: float
     missing_privileges: Sequence[str] = ()
+    directory: str = ""
 
 
 class Database(Protocol):

@@ -884,13 +884,18 @@ async def test_the_statements_before_a_failure_are_counted(place: Place) -> None
 # Connections, facts
 
 
-async def test_facts_name_version_size_clock(place: Place) -> None:
-    """A conductor that was granted what is asked for misses nothing."""
+async def test_facts_name_version_size_clock_and_directory(place: Place) -> None:
+    """A conductor that was granted what is asked for misses nothing; one who may not know the directory is not told."""
     facts = await place.open().facts()
     assert facts.version.split()[0] == {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}[place.server.driver]
     assert facts.size > 0
     assert abs(facts.now - time.time()) < 60
     assert facts.missing_privileges == ()
+    server = place.server
+    ours = server.server.directory if isinstance(server, Postgres) else server.directory
+    assert Path(facts.directory) == ours / "data"
+    if isinstance(server, Postgres):
+        assert (await place.open(user="powerless").facts()).directory == ""
 
 
 async def test_missing_rights_are_said_as_statements(place: Place) -> None:

@@ -113,11 +113,20 @@ class HostCheck(_Look):
 
 
 class DatabaseCheck(_Look):
-    """The database grants what is needed, and its ledger holds nothing half-done. The target is the database."""
+    """The database grants what is needed, its ledger holds nothing half-done, and there is room for its copies.
+
+    The target is the database.
+    """
 
     kind: ClassVar[str] = "database.check"
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
-        """Ask the database."""
+        """Ask the database, and the host that its snapshots lie on."""
         database = context.world.databases[operation.target]
-        return (databases.database(database), databases.unfinished_migrations(database))
+        config, spare = context.plan.site.database(operation.target), context.plan.release.limits.disk_free
+        host = context.world.hosts[config.host]
+        return (
+            databases.database(database),
+            databases.unfinished_migrations(database),
+            databases.room(database, host, config.snapshot_dir, spare),
+        )

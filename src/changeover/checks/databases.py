@@ -1,11 +1,18 @@
 """What a database says of itself and of us."""
 
-from changeover.errors import DatabaseError
+from collections import Counter
+
+from changeover.checks.machines import MEBIBYTE, space
+from changeover.errors import DatabaseError, HostError
 from changeover.model.values import Outcome, Verdict
 from changeover.model.words import count
-from changeover.ports import Database
+from changeover.ports import Database, Host
 
-MEBIBYTE = 1024 * 1024
+DUMP = 1
+"""The room for a snapshot, in sizes of the database: a dump has no indexes and no free pages, but may be text."""
+
+SCRATCH = 1
+"""The room for the copy that it is restored into to verify it, beside the database itself."""
 
 
 async def database(db: Database) -> Verdict:
@@ -20,6 +27,36 @@ async def database(db: Database) -> Verdict:
     return Verdict(
         subject, Outcome.GOOD, f"{facts.version}, {facts.size / MEBIBYTE:.1f} MiB, privileges granted"
     )
+
+
+async def room(db: Database, host: Host, snapshots: str, spare: int) -> Verdict:
+    """Whether a snapshot and a scratch copy fit, with `spare` bytes left on each file system that they lie on.
+
+    Where the server does not tell us where its files are, the copy is counted beside the snapshots.
+    """
+    subject = f"room for {db.name}"
+    try:
+        facts = await db.facts()
+        there = await space(host, snapshots)
+        data = await space(host, facts.directory) if facts.directory else there
+    except (DatabaseError, HostError) as error:
+        return Verdict(subject, Outcome.UNKNOWN, error.message, error.hint)
+    sizes = Counter({there.mount: DUMP}) + Counter({data.mount: SCRATCH})
+    needed = {mount: times * facts.size + spare for mount, times in sizes.items()}
+    free = {data.mount: data.free, there.mount: there.free}
+    evidence = "; ".join(
+        f"{free[mount] / MEBIBYTE:.1f} MiB free on {mount} of {host.name}, {needed[mount] / MEBIBYTE:.1f} MiB needed "
+        f"({times} x {facts.size / MEBIBYTE:.1f} + {spare / MEBIBYTE:.1f})"
+        for mount, times in sizes.items()
+    )
+    if any(free[mount] < needed[mount] for mount in sizes):
+        return Verdict(
+            subject,
+            Outcome.BAD,
+            evidence,
+            "make room for a snapshot and a copy to verify it, or set `snapshot_dir` to a file system with more",
+        )
+    return Verdict(subject, Outcome.GOOD, evidence)
 
 
 async def unfinished_migrations(db: Database) -> Verdict:

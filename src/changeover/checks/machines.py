@@ -1,6 +1,7 @@
 """What a host has room for, and what time it thinks it is."""
 
 import shlex
+from dataclasses import dataclass
 
 from changeover.errors import HostError
 from changeover.model.values import Outcome, Verdict
@@ -14,19 +15,32 @@ def disk_command(path: str) -> str:
     return f'p={shlex.quote(path)}; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; df -Pk "$p" | tail -n 1'
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How many bytes are free for whom asked, and on which file system (its mount point)."""
+
+    free: int
+    mount: str
+
+
+async def space(host: Host, path: str) -> Space:
+    """What is free at `path`, which need not exist yet; `HostError` if that cannot be seen."""
+    result = await host.run(Command(disk_command(path), timeout=15))
+    fields = result.stdout.split()
+    if result.status != 0 or len(fields) < 6 or not fields[3].isdigit():  # noqa: PLR2004 - the columns of df -P
+        raise HostError((result.stderr or result.stdout).strip())
+    return Space(int(fields[3]) * 1024, fields[5])
+
+
 async def disk(host: Host, path: str, needed: int) -> Verdict:
     """Whether at least `needed` bytes are free at `path`, which need not exist yet."""
     subject = f"{host.name} disk"
     try:
-        result = await host.run(Command(disk_command(path), timeout=15))
+        found = await space(host, path)
     except HostError as error:
         return Verdict(subject, Outcome.UNKNOWN, error.message, error.hint)
-    fields = result.stdout.split()
-    if result.status != 0 or len(fields) < 6 or not fields[3].isdigit():  # noqa: PLR2004 - the columns of df -P
-        return Verdict(subject, Outcome.UNKNOWN, (result.stderr or result.stdout).strip())
-    free = int(fields[3]) * 1024
-    evidence = f"{free // MEBIBYTE} MiB free on {fields[5]}"
-    if free < needed:
+    evidence = f"{found.free // MEBIBYTE} MiB free on {found.mount}"
+    if found.free < needed:
         return Verdict(
             subject,
             Outcome.BAD,

@@ -33,9 +33,11 @@ async def check(site: Site, release: Release, world: World) -> list[Verdict]:
         traffic.pool_verdict(world.balancers[balancer.name], servers_of(site, balancer.name).values())
         for balancer in site.balancers
     )
-    for database in site.databases:
-        asked.append(databases.database(world.databases[database.name]))
-        asked.append(databases.unfinished_migrations(world.databases[database.name]))
+    for config in site.databases:
+        database, its_host = world.databases[config.name], world.hosts[config.host]
+        asked.append(databases.database(database))
+        asked.append(databases.unfinished_migrations(database))
+        asked.append(databases.room(database, its_host, config.snapshot_dir, limits.disk_free))
     return list(await asyncio.gather(*asked))
 
 

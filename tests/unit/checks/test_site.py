@@ -1,11 +1,14 @@
 """The checks on a site in memory: good where it is well, and bad with the evidence where it is not."""
 
-import msgspec
+from typing import cast
 
-from changeover.checks import machines, site
+import msgspec
+import pytest
+
+from changeover.checks import databases, machines, site
 from changeover.model.release import Limits
 from changeover.model.values import Outcome
-from changeover.ports import AdminState
+from changeover.ports import AdminState, Command, Database, Host, Result, ServerFacts
 from tests.sites import a_release, a_simulated_site, a_site
 
 
@@ -64,4 +67,66 @@ async def test_too_little_room_anywhere_is_bad() -> None:
     await simulated.clock.sleep(60)
     release = msgspec.structs.replace(a_release(), limits=Limits(disk_free=1 << 50))
     verdicts = await site.check(a_site(), release, simulated.world)
-    assert {v.subject for v in verdicts if not v.good} == {f"{host.name} disk" for host in a_site().hosts}
+    disks = {f"{host.name} disk" for host in a_site().hosts}
+    assert {v.subject for v in verdicts if not v.good} == {*disks, "room for main"}
+
+
+class Machine:
+    """A host with file systems: mount point → free MiB."""
+
+    name = "db1"
+
+    def __init__(self, **mounts: int) -> None:
+        self.mounts = {f"/{name.replace('root', '')}": free for name, free in mounts.items()}
+
+    async def run(self, command: Command) -> Result:
+        """Answer df as coreutils does, for the mount point that the path begins with."""
+        path = command.line.split(";")[0].removeprefix("p=")
+        mount = max((it for it in self.mounts if path.startswith(it)), key=len)
+        return Result(0, f"/dev/x 1 1 {self.mounts[mount] * 1024} 1% {mount}\n", "")
+
+
+class Server:
+    """A database of 100 MiB that says where its files are, or does not."""
+
+    name = "main"
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    async def facts(self) -> ServerFacts:
+        """Its size and its directory."""
+        return ServerFacts("PostgreSQL 15", 100 * 1024 * 1024, 0.0, directory=self.directory)
+
+
+@pytest.mark.parametrize(
+    ("directory", "mounts", "good"),
+    [
+        ("/var/lib/postgresql", {"root": 210}, True),
+        ("/var/lib/postgresql", {"root": 209}, False),
+        ("", {"root": 209}, False),
+        ("/data/postgresql", {"root": 110, "data": 110}, True),
+        ("/data/postgresql", {"root": 109, "data": 500}, False),
+        ("/data/postgresql", {"root": 500, "data": 109}, False),
+    ],
+)
+async def test_a_snapshot_and_a_scratch_copy_must_fit(
+    directory: str, mounts: dict[str, int], good: bool
+) -> None:
+    """Twice the database on one file system, or once on each of two, and what must stay free; all in numbers."""
+    database, host = cast("Database", Server(directory)), cast("Host", Machine(**mounts))
+    verdict = await databases.room(database, host, "/var/lib/changeover/snapshots", 10 * 1024 * 1024)
+    assert verdict.good is good
+    assert f"{mounts['root']}.0 MiB free on / of db1" in verdict.evidence
+    assert (
+        "1 x 100.0 + 10.0)" in verdict.evidence or "210.0 MiB needed (2 x 100.0 + 10.0)" in verdict.evidence
+    )
+
+
+async def test_room_that_cannot_be_seen_is_unknown() -> None:
+    """A host that does not answer has no room that we know of."""
+    simulated = a_simulated_site()
+    simulated.cut("db1")
+    world = simulated.world
+    verdict = await databases.room(world.databases["main"], world.hosts["db1"], "/var", 0)
+    assert verdict.outcome is Outcome.UNKNOWN

@@ -53,7 +53,7 @@ ME = "concat(quote(substring_index(current_user(), '@', 1)), '@', quote(substrin
 
 
 async def read(session: Session) -> ServerFacts:
-    """Version, size, clock, and what to grant. Rights that come through a role are not seen."""
+    """Version, size, clock, what to grant, and where its files are. Rights that come through a role are not seen."""
     ((version, now, size),) = await session.execute(ITSELF)
     ((me, database),) = await session.execute(f"SELECT {ME}, database()")
     granted: dict[str, set[str]] = {}
@@ -62,7 +62,14 @@ async def read(session: Session) -> ServerFacts:
     if "PROCESS" in granted.get("*", set()):
         ((files,),) = await session.execute(FILES)
         size = max(size, files)
-    return ServerFacts(f"MariaDB {version}", int(size), float(now), tuple(missing(me, database, granted)))
+    ((directory,),) = await session.execute("SELECT @@global.datadir")
+    return ServerFacts(
+        f"MariaDB {version}",
+        int(size),
+        float(now),
+        tuple(missing(me, database, granted)),
+        directory=directory,
+    )
 
 
 def missing(me: str, database: str, granted: dict[str, set[str]]) -> list[str]:

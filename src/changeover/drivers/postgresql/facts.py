@@ -61,10 +61,18 @@ MISSING_SETTINGS = """
 
 
 async def read(session: Session, admin: str) -> ServerFacts:
-    """Version, size, clock, and what to grant."""
+    """Version, size, clock, what to grant, and where its files are."""
     ((version, size, now),) = await session.execute(ITSELF)
     missing = await session.execute(sql.SQL(MISSING).format(admin=sql.Literal(admin)).as_string())
     ((since_15,),) = await session.execute("SELECT current_setting('server_version_num')::int >= 150000")
     if since_15:
         missing += await session.execute(MISSING_SETTINGS)
-    return ServerFacts(f"PostgreSQL {version}", size, now, tuple(line for (line,) in missing))
+    # Left out of the view for those who may not know it.
+    directory = await session.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    return ServerFacts(
+        f"PostgreSQL {version}",
+        size,
+        now,
+        tuple(line for (line,) in missing),
+        directory=directory[0][0] if directory else "",
+    )
