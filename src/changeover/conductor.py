@@ -17,6 +17,7 @@ from changeover.engine.journal import CommandRecord, Journal, RunRecord
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.errors import RefusedError, StaleError
+from changeover.model.estimates import measured
 from changeover.model.plan import Facts, Plan
 from changeover.model.release import Release
 from changeover.model.site import Site
@@ -64,7 +65,7 @@ class Attached:
         if verb in WITH_A_REASON and not reason.strip():
             raise RefusedError(f"{verb} needs a reason", hint="give it with --reason")
         if verb in OF_A_STEP:
-            nearest_step(step, (await self.journal.plan(run)).steps())
+            nearest_step(step, (await self.journal.status(run)).plan.steps())
         number = await self.journal.command(
             run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped
         )
@@ -137,7 +138,8 @@ class Conductor(Attached):
         """
         site, release = self.spec.site, self.spec.release
         facts = await self._facts(site, release)
-        return STRATEGIES[release.strategy](site, release, facts)
+        made = STRATEGIES[release.strategy](site, release, facts)
+        return measured(made, await self.journal.durations(site.name))
 
     async def differences(self, plan: Plan) -> list[str]:
         """How the live site differs from the facts that the plan was made from, a sentence each."""

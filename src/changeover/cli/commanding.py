@@ -69,10 +69,17 @@ async def refuse(settings: Settings, step: StepId, reason: NeededReason, run: Ru
     return await _tell(settings, Verb.REFUSE, step, run=run, reason=reason)
 
 
-@command(app, "changeover abort --reason 'window closes'")
-async def abort(settings: Settings, reason: NeededReason, run: RunName = None) -> Exit:
-    """End the run where it is, for good; what is in flight finishes. The site is free for another run."""
-    return await _tell(settings, Verb.ABORT, run=run, reason=reason)
+@command(app, "changeover abort --reason 'error rate is up'")
+async def abort(
+    settings: Settings,
+    reason: NeededReason,
+    run: RunName = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="End it where it is instead; the site is free for another run.")
+    ] = False,
+) -> Exit:
+    """Go back to where the run began; what is in flight finishes first. `plan --fallback` shows the way."""
+    return await _tell(settings, Verb.LEAVE if stay else Verb.ABORT, run=run, reason=reason)
 
 
 async def _tell(

@@ -27,8 +27,8 @@ MEANING = {
     Exit.BAD_INPUT: "bad input: the arguments, the site's file or a plan",
     Exit.STOPPED: "the run stopped for a person: a failure, a gate, a pause; the site is safe, and it can go on",
     Exit.REFUSED: "refused, and nothing was changed: the site is held, the plan is stale, a check is not good, not allowed now",
-    Exit.FELL_BACK: "the run fell back to the old release (reserved)",
-    Exit.ABORTED: "the run was aborted; the site was left where it was",
+    Exit.FELL_BACK: "the run fell back to where it began",
+    Exit.ABORTED: "the run was ended where it was",
     Exit.FENCED: "another conductor has taken the run over; this one stopped at once",
     Exit.UNREACHABLE: "the site did not answer as it should before anything began; nothing was changed",
     Exit.INTERRUPTED: "interrupted; if a run was conducted here, `changeover resume` looks first at what was in flight",
@@ -54,4 +54,5 @@ def of_run(state: RunState, *, finalize_left: bool) -> Exit:
     """The code for a run that was left in that state."""
     if state is RunState.DONE or finalize_left:
         return Exit.DONE
-    return Exit.ABORTED if state is RunState.ABORTED else Exit.STOPPED
+    ends = {RunState.ABORTED: Exit.ABORTED, RunState.FELL_BACK: Exit.FELL_BACK}
+    return ends.get(state, Exit.STOPPED)

@@ -13,6 +13,7 @@ from changeover.conductor import Conductor
 from changeover.errors import RefusedError, SpecError
 from changeover.model import diff as plans
 from changeover.model.plan import Plan
+from changeover.report import fallback as back
 from changeover.report.changes import check_document, diff_document
 from changeover.report.document import Text
 from changeover.report.plan import outline, plan_document
@@ -70,6 +71,9 @@ async def plan(
         typer.Option(metavar="FILE|RUN|last", help="Compare with a saved plan, or with the plan of a run."),
     ] = None,
     steps: Annotated[bool, typer.Option("--steps/--brief", help="Every step, or the stages alone.")] = True,
+    fallback: Annotated[
+        bool, typer.Option("--fallback", help="Show the way back instead: from each stage, and step by step.")
+    ] = False,
 ) -> None:
     """Say what would be done, from the site's file and from what the live site shows now; changes nothing."""
     conductor = settings.conductor
@@ -80,6 +84,8 @@ async def plan(
         settings.output.note(f"saved as {output}; `changeover run {output}` runs exactly this plan")
     if earlier:
         _compare(settings, earlier, fresh)
+    elif fallback:
+        settings.output.answer(back.outline(fresh), lambda: back.fallback_document(fresh))
     else:
         settings.output.answer(outline(fresh), lambda: plan_document(fresh, steps=steps))
 

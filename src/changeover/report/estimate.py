@@ -35,20 +35,23 @@ class Estimate(Value, frozen=True):
         return max((span.end for span in self.stages.values()), default=0.0)
 
 
-def estimate(plan: Plan) -> Estimate:
-    """Every step as early as what it needs and the plan's limits allow, stage after stage."""
+def estimate(plan: Plan, *, at_worst: bool = False) -> Estimate:
+    """Every step as early as what it needs and the plan's limits allow, stage after stage.
+
+    Each takes its estimate or, `at_worst`, the 90th percentile of what it took before where that is known.
+    """
     now = 0.0
     stages: dict[str, Span] = {}
     steps: dict[str, Span] = {}
     for stage in plan.stages:
-        steps.update(_stage(stage, plan.limits, now))
+        steps.update(_stage(stage, plan.limits, now, at_worst=at_worst))
         end = max((steps[step.id].end for step in stage.steps if step.id in steps), default=now)
         stages[stage.name] = Span(now, end)
         now = end
     return Estimate(stages, steps)
 
 
-def _stage(stage: Stage, limits: Mapping[str, int], now: float) -> dict[str, Span]:
+def _stage(stage: Stage, limits: Mapping[str, int], now: float, *, at_worst: bool) -> dict[str, Span]:
     within = {step.id for step in stage.steps}
     missing = {step.id: within.intersection(step.needs) for step in stage.steps}
     dependents: defaultdict[str, list[Step]] = defaultdict(list)
@@ -66,8 +69,9 @@ def _stage(stage: Stage, limits: Mapping[str, int], now: float) -> dict[str, Spa
             while queue and all(taken[limit] < limits.get(limit, 1) for limit in wanted):
                 step = queue.popleft()
                 taken.update(wanted)
-                spans[step.id] = Span(now, now + step.estimate)
-                heapq.heappush(running, (now + step.estimate, len(spans), step))
+                end = now + (max(step.estimate, step.at_worst) if at_worst else step.estimate)
+                spans[step.id] = Span(now, end)
+                heapq.heappush(running, (end, len(spans), step))
         if not running:
             return spans
         now, _, finished = heapq.heappop(running)

@@ -1,6 +1,14 @@
 """One event of a run, as one line."""
 
-from changeover.engine.events import Claimed, CommandTaken, Created, Event, RunChanged, StepChanged
+from changeover.engine.events import (
+    Claimed,
+    CommandTaken,
+    Created,
+    Event,
+    FallbackBegun,
+    RunChanged,
+    StepChanged,
+)
 from changeover.model.states import RunState, StepState
 from changeover.report.document import Text, Tone
 from changeover.report.told import TONES
@@ -10,6 +18,7 @@ _RUN_TONES = {
     RunState.DONE: Tone.GOOD,
     RunState.STOPPED: Tone.BAD,
     RunState.ABORTED: Tone.BAD,
+    RunState.FELL_BACK: Tone.DOUBT,
     RunState.PAUSED: Tone.DOUBT,
     RunState.WAITING: Tone.DOUBT,
     RunState.RUNNING: Tone.STRONG,
@@ -33,6 +42,9 @@ def _told(event: Event) -> tuple[str, str, str, Tone]:
             by = f"by {event.actor}" if event.actor else ""
             said = ": ".join(filter(None, (by, event.reason)))
             return "run", event.state, said, _RUN_TONES[event.state]
+        case FallbackBegun():
+            count = sum(len(stage.steps) for stage in event.stages)
+            return "run", "back", f"by {event.actor}{_because(event.reason)} ({count} steps)", Tone.BAD
         case CommandTaken():
             to = f" {event.step}" if event.step else ""
             said = f"{event.verb}{to}, by {event.actor}{_because(event.reason)}"

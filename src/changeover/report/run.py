@@ -2,10 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
+
+import msgspec
 
 from changeover.engine.events import Claimed, CommandTaken, Created, Event, StepChanged
 from changeover.engine.fold import RunStatus, fold
+from changeover.errors import RefusedError
+from changeover.fallback import way_back
 from changeover.model.plan import Plan, Promise, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Value
@@ -82,6 +87,14 @@ class Takeover(Value, frozen=True):
     owner: str
 
 
+class Left(Value, frozen=True):
+    """A step of the way back that nobody has done: what it would do, and what was last seen of it."""
+
+    step: str
+    summary: str
+    evidence: str = ""
+
+
 class RunReport(Value, frozen=True):
     """The whole report. `total` is the cost of the whole run; `sources` are the ledgers it was read from."""
 
@@ -103,6 +116,7 @@ class RunReport(Value, frozen=True):
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     takeovers: tuple[Takeover, ...] = ()
+    left: tuple[Left, ...] = ()
     sources: tuple[Source, ...] = ()
     format: int = FORMAT
 
@@ -130,7 +144,10 @@ def run_report(
     of_step: defaultdict[str, list[StepChanged]] = defaultdict(list)
     for change in changes:
         of_step[change.step].append(change)
-    windows = _windows(plan, of_step, created.at, until)
+    whole = plan
+    if status.falling_back:
+        whole = msgspec.structs.replace(plan, stages=(*plan.stages, *status.plan.stages))
+    windows = _windows(whole, of_step, created.at, until)
     return RunReport(
         run=run,
         site=plan.site.name,
@@ -146,7 +163,7 @@ def run_report(
         why=status.reason if status.changed_at else "",
         finalize_left=only_finalize_left(status),
         total=cost(ledgers, _joined(windows.values()), _promised(plan)),
-        stages=_stages(plan, of_step, windows, ledgers),
+        stages=_stages(whole, of_step, windows, ledgers),
         decisions=tuple(_decision(event) for event in events if isinstance(event, CommandTaken)),
         skipped=tuple(_skipped(change) for change in _last(changes) if change.state is StepState.SKIPPED),
         takeovers=tuple(
@@ -154,14 +171,28 @@ def run_report(
             for event in events
             if isinstance(event, Claimed)
         ),
+        left=tuple(_left(status)),
         sources=tuple(sources),
     )
+
+
+def _left(status: RunStatus) -> Iterator[Left]:
+    """What a person has to do by hand to bring the site back, if the run does not."""
+    steps: list[Step] = []
+    if status.falling_back and status.state in (RunState.STOPPED, RunState.ABORTED, RunState.FELL_BACK):
+        steps = [step for step in status.plan.steps() if status.steps[step.id].state is not StepState.DONE]
+    elif status.state is RunState.ABORTED:
+        with suppress(RefusedError):  # past the point of no return
+            steps = list(way_back(status.plan, status.reached()).steps())
+    for step in steps:
+        at = status.steps.get(step.id)
+        yield Left(step.id, step.summary, at.evidence if at else "")
 
 
 def only_finalize_left(status: RunStatus) -> bool:
     """Whether the upgrade is done, and all that waits is the approval to give up the way back."""
     finalize = {step.id for stage in status.plan.stages if stage.finalize for step in stage.steps}
-    left = {id_ for id_, step in status.steps.items() if step.state not in SATISFIED}
+    left = {step.id for step in status.plan.steps() if status.steps[step.id].state not in SATISFIED}
     waiting = status.steps_in(StepState.WAITING)
     untouched = len(left) == len(waiting) + status.counts[StepState.PENDING]
     return bool(waiting) and left <= finalize and untouched and not status.ended

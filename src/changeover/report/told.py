@@ -48,6 +48,7 @@ def outcome(state: RunState, *, finalize_left: bool) -> str:
         RunState.WAITING: "waiting for a person",
         RunState.STOPPED: "stopped for a person",
         RunState.ABORTED: "aborted; the site was left where it was",
+        RunState.FELL_BACK: "fell back to where it began",
         RunState.DONE: "done",
     }[state]
 
@@ -84,6 +85,7 @@ def _sections(report: RunReport) -> Iterable[Section]:
     yield Section(
         "Stages, and what each cost: requests failed, sessions cut, writes lost", (_stages(report.stages),)
     )
+    yield Section("Left of the way back, to be done by hand in this order", _left(report))
     yield Section("Skipped, and why", _skipped(report))
     yield Section("Commands", _decisions(report))
     yield Section("Conductors", _takeovers(report))
@@ -152,6 +154,12 @@ def _skipped(report: RunReport) -> tuple[Table, ...]:
 
 def _actor(actor: str) -> str:
     return "the failure budget" if actor == FAILURE_BUDGET else actor
+
+
+def _left(report: RunReport) -> tuple[Table, ...]:
+    columns = (Column("step", whole=True), Column("what to do"), Column("last seen"))
+    rows = tuple(cells(left.step, left.summary, left.evidence) for left in report.left)
+    return (Table(columns, rows),) if rows else ()
 
 
 def _decisions(report: RunReport) -> tuple[Table, ...]:
