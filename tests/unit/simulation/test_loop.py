@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_small_step_is_never_lost_to_rounding() -> None:
         return seen
 
     seen = run(count)
-    assert all(a < b for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a < b for a, b in pairwise(seen))
 
 
 def test_a_grain_makes_a_poll_coarse_and_leaves_a_timeout_as_it_is() -> None:
