@@ -117,8 +117,8 @@ def test_a_second_start_is_told_of_the_first(name: str) -> None:
     assert f"error: lab {name} is held by process {os.getpid()}, bringing it up, since " in done.stderr
 
 
-def test_v2_may_be_brought_up_on_mariadb(name: str) -> None:
-    """The application runs on MariaDB too; v2 finds no expanded schema there and ends."""
+def test_the_application_keeps_its_notes_in_mariadb(name: str) -> None:
+    """A lab on MariaDB stores a note, and a reset leaves none."""
     up(small(name, database=DatabaseKind.MARIADB))
     lab = find(name)
     assert isinstance(lab, Cluster)
