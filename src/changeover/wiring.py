@@ -14,8 +14,7 @@ from changeover.errors import SpecError
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.ports import Balancer, Database, Host, World
-
-GROUP = "changeover.drivers"
+from changeover.spec.drivers import GROUP, registered
 
 
 class SystemClock:
@@ -33,12 +32,9 @@ class SystemClock:
 @cache
 def driver(port: str, name: str) -> Any:
     """The factory registered as `port.name` in the entry point group; `SpecError` names those there are."""
-    registered = entry_points(group=GROUP)
-    wanted = f"{port}.{name}"
-    for entry in registered:
-        if entry.name == wanted:
-            return entry.load()
-    names = sorted(entry.name.partition(".")[2] for entry in registered if entry.name.startswith(f"{port}."))
+    for entry in entry_points(group=GROUP, name=f"{port}.{name}"):
+        return entry.load()
+    names = registered(port)
     nearest = get_close_matches(name, names, n=1)
     raise SpecError(
         f"no {port} driver is called {name!r}; there are {', '.join(names)}",

@@ -30,13 +30,14 @@ class Ssh(Value, frozen=True):
 
 
 class HostConfig(Value, frozen=True):
-    """One machine. `driver` is `ssh`, `local`, or the name of a registered host driver."""
+    """One machine. `driver` is `ssh`, `local`, or another registered host driver, whose the `options` are."""
 
     name: str
     address: str
     driver: str = "ssh"
     ssh: Ssh = Ssh()
     become: Become | None = None
+    options: Mapping[str, Json] = {}
 
 
 class Node(Value, frozen=True):

@@ -32,6 +32,12 @@ class Written:
         assert SITE.count(old) == 1, f"{old!r} is not there exactly once"
         self.write("site.yaml", SITE.replace(old, new))
 
+    def add(self, section: str, name: str, value: str) -> None:
+        """Put one more entry into a section of the main file."""
+        text = self.path.read_text()
+        assert f"\n{section}:\n" in text
+        self.write("site.yaml", text.replace(f"\n{section}:\n", f"\n{section}:\n  {name}: {value}\n"))
+
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:

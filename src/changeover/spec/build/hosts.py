@@ -27,6 +27,7 @@ def build_hosts(document: Document, fleet: Fleet, paths: Paths, problems: Proble
             driver=host.driver,
             ssh=_ssh(name, wider, host.ssh, fleet, paths=paths, problems=problems),
             become=_become([become for become in becomes if become], paths),
+            options=host.options,
         )
         built.append(config)
     _refuse_circles({host.name: host.ssh.jump for host in built}, fleet, problems)

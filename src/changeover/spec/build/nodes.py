@@ -11,7 +11,7 @@ from changeover.spec.located import Text
 from changeover.spec.problems import Problems
 from changeover.spec.sections import application as written
 from changeover.spec.sections.base import Name
-from changeover.spec.sections.services import Balancer, Haproxy
+from changeover.spec.sections.services import Balancer, Haproxy, OtherBalancer
 from changeover.spec.validation import validate
 
 _NAME = TypeAdapter(Name)
@@ -24,9 +24,9 @@ def build_nodes(
     sections = _sections(application, fleet, problems)
     if not sections and not problems.within(application.where("nodes")):
         problems.add(application.where("nodes"), "there is no node")
-    pools = {str(name): choice.haproxy for name, choice in balancers.items() if choice.haproxy}
-    for haproxy in pools.values():
-        _check_servers(haproxy, sections, problems)
+    pools = {str(name): choice.pool for name, choice in balancers.items()}
+    for said in pools.values():
+        _check_servers(said, sections, problems)
     nodes = []
     for name, section in sections.items():
         for pool in section.servers:
@@ -100,7 +100,7 @@ def _along(text: Text, count: int, *, strict: bool = True) -> list[Text]:
     return [text.like(value) for value in values]
 
 
-def _server(name: Text, section: written.Node, balancer: str, pool: Haproxy) -> str:
+def _server(name: Text, section: written.Node, balancer: str, pool: Haproxy | OtherBalancer) -> str:
     own = section.servers.get(Text(balancer)) or section.server
     if own is not None:
         return str(own)
@@ -109,7 +109,9 @@ def _server(name: Text, section: written.Node, balancer: str, pool: Haproxy) -> 
     return pool.servers.replace("{node}", name).replace("{host}", section.host)
 
 
-def _check_servers(pool: Haproxy, sections: Mapping[Text, written.Node], problems: Problems) -> None:
+def _check_servers(
+    pool: Haproxy | OtherBalancer, sections: Mapping[Text, written.Node], problems: Problems
+) -> None:
     if not isinstance(pool.servers, dict):
         rest = pool.servers.replace("{node}", "").replace("{host}", "")
         if "{" in rest or "}" in rest:

@@ -18,11 +18,15 @@ def build_balancers(
     balancers: Mapping[Text, written.Balancer], fleet: Fleet, problems: Problems
 ) -> tuple[BalancerConfig, ...]:
     """The model's balancers."""
-    return tuple(
-        _haproxy(str(name), choice.haproxy, fleet, problems)
-        for name, choice in balancers.items()
-        if choice.haproxy
-    )
+    built = []
+    for name, choice in balancers.items():
+        if choice.haproxy:
+            built.append(_haproxy(str(name), choice.haproxy, fleet, problems))
+        built += [
+            _other(str(name), str(driver), section, fleet, problems)
+            for driver, section in choice.others.items()
+        ]
+    return tuple(built)
 
 
 def build_databases(
@@ -34,7 +38,14 @@ def build_databases(
         for driver in choice.names():
             section: written.Postgresql | written.Mariadb | None = getattr(choice, driver)
             if section:
-                built.append(_database(str(name), driver, section, fleet, paths=paths, problems=problems))
+                options = _options(section.options)
+                built.append(
+                    _database(str(name), driver, section, options, fleet, paths=paths, problems=problems)
+                )
+        for driver, other in choice.others.items():
+            built.append(
+                _database(str(name), str(driver), other, other.options, fleet, paths=paths, problems=problems)
+            )
     return tuple(built)
 
 
@@ -56,10 +67,19 @@ def _haproxy(name: str, section: written.Haproxy, fleet: Fleet, problems: Proble
     )
 
 
+def _other(
+    name: str, driver: str, section: written.OtherBalancer, fleet: Fleet, problems: Problems
+) -> BalancerConfig:
+    if section.host is not None:
+        fleet.host(section.host, problems)
+    return BalancerConfig(name, driver, str(section.pool), str(section.host or ""), section.options)
+
+
 def _database(
     name: str,
     driver: str,
-    section: written.Postgresql | written.Mariadb,
+    section: written.Database,
+    options: Mapping[str, Json],
     fleet: Fleet,
     *,
     paths: Paths,
@@ -77,7 +97,7 @@ def _database(
         admin_database=str(section.admin_database or ""),
         snapshot_dir=str(section.snapshot_dir or SNAPSHOT_DIR),
         tunnel=section.tunnel,
-        options=_options(section.options),
+        options=options,
     )
 
 

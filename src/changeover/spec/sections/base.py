@@ -1,7 +1,7 @@
 """What every section of the file has in common, and the kinds of values in them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
+    PlainValidator,
     PrivateAttr,
     Tag,
     ValidationInfo,
@@ -23,7 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from changeover.spec import quantities
-from changeover.spec.located import NOWHERE, Map, Seq, Text
+from changeover.spec.located import NOWHERE, Map, Seq, Text, children, plain
 from changeover.spec.problems import Place, Problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -41,7 +42,7 @@ class Section(BaseModel):
     """A mapping in the file. It remembers where it was written.
 
     `SHORT` is the field that a bare scalar or list stands for. `REST` is the field that takes the keys that are no
-    field's name; without it they are problems.
+    field's name, as far as `rest` lists them; all others are problems.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +71,11 @@ class Section(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items() if name != cls.REST)
 
     @classmethod
+    def rest(cls) -> Collection[str] | None:
+        """The keys that `REST` takes; None for any."""
+        return None
+
+    @classmethod
     def long_form(cls, value: object) -> object:
         """The mapping that a shorter form stands for; anything else as it is."""
         short = isinstance(value, Seq) or (isinstance(value, Text) and not value.null)
@@ -88,9 +94,13 @@ class Section(BaseModel):
         known = cls.names()
         fields = Map(value.place, {key: item for key, item in value.items() if key in known})
         others = Map(value.place, {key: item for key, item in value.items() if key not in known})
-        if cls.REST:
-            fields[Text(cls.REST, value.place)] = others
-        elif isinstance(info.context, Problems):
+        if cls.REST and others:
+            rest = cls.rest()
+            taken = {key: item for key, item in others.items() if rest is None or key in rest}
+            fields[Text(cls.REST, value.place)] = Map(value.place, taken)
+            others = Map(value.place, {key: item for key, item in others.items() if key not in taken})
+            known = (*known, *(name for name in rest or () if name not in known))
+        if isinstance(info.context, Problems):
             for key in others:
                 info.context.unknown(key.place, "unknown key", key, known)
         section = handler(fields)
@@ -184,6 +194,25 @@ _identifier_check = checked(matching(_IDENTIFIER, "a name of letters, digits and
 
 Name = Annotated[Text, _name_check[0], _name_check[1]]
 Address = Annotated[Text, _address_check[0], _address_check[1]]
+
+
+def _options(value: object) -> dict[str, Any]:
+    if not isinstance(value, Map):
+        raise PydanticCustomError("section", "expected a mapping")
+    _no_literal(value)
+    return dict(plain(value))
+
+
+def _no_literal(value: object) -> None:
+    if isinstance(value, Map):
+        no_secret(value)
+    for item in children(value) if isinstance(value, Map | Seq) else ():
+        _no_literal(item)
+
+
+Options = Annotated[dict[str, Any], PlainValidator(_options), WithJsonSchema({"type": "object"})]
+"""What only a driver understands: plain values, handed on as they are."""
+
 Identifier = Annotated[Text, _identifier_check[0], _identifier_check[1]]
 
 _duration, _size = measured(quantities.duration), measured(quantities.size)

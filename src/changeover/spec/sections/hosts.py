@@ -1,13 +1,18 @@
 # ruff: noqa: RUF012  # pydantic copies defaults
 """Hosts: where they are, and how they are reached."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
+from pydantic import PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from changeover.spec.drivers import registered
 from changeover.spec.located import Text
 from changeover.spec.sections.base import (
     Duration,
     Name,
     OneOrMany,
+    Options,
     Port,
     SecretRef,
     Section,
@@ -48,15 +53,33 @@ class Become(Section):
     password: SecretRef | None = None
 
 
+def _installed(value: object) -> str:
+    names = registered("host")
+    if isinstance(value, Text) and value in names:
+        return str(value)
+    # Told as what a list of words would say.
+    raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, names))})
+
+
+HostDriver = Annotated[str, PlainValidator(_installed), WithJsonSchema({"type": "string"})]
+
+
 class Host(Section):
     """One host, or as many as its name's range stands for."""
 
     SHORT: ClassVar[str] = "address"
 
     address: Text
-    driver: Literal["ssh", "local"] = "ssh"
+    driver: HostDriver = "ssh"
     ssh: Ssh | None = None
     become: Become | None = None
+    options: Options = {}
+
+    @model_validator(mode="after")
+    def _understood(self) -> Self:
+        if self.options and self.driver in ("ssh", "local"):
+            raise PydanticCustomError("section", "only a driver of another package has options")
+        return self
 
 
 class Ansible(Section):

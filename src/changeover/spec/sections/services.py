@@ -2,11 +2,13 @@
 """Balancers and databases. The key under a name is the driver."""
 
 import re
-from typing import Annotated, Self
+from collections.abc import Collection
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from changeover.spec.drivers import registered
 from changeover.spec.located import Text
 from changeover.spec.sections.base import (
     AS_MAP,
@@ -15,6 +17,7 @@ from changeover.spec.sections.base import (
     Address,
     Duration,
     Name,
+    Options,
     Port,
     Positive,
     SecretRef,
@@ -28,6 +31,10 @@ _absolute = checked(matching(re.compile(r"/[^\0]*"), "an absolute path on the ho
 RemotePath = Annotated[Text, _absolute[0], _absolute[1]]
 
 
+Servers = Annotated[Annotated[Text, AS_TEXT] | Annotated[dict[Text, Text], AS_MAP], FORM]
+"""What the nodes are called in a pool: a template, or node → server."""
+
+
 class Haproxy(Section):
     """HAProxy's runtime API, by its unix socket or by TCP, as the host reaches it."""
 
@@ -36,7 +43,7 @@ class Haproxy(Section):
     address: Address | None = None
     port: Port | None = None
     backend: Name
-    servers: Annotated[Annotated[Text, AS_TEXT] | Annotated[dict[Text, Text], AS_MAP], FORM] = Text("{node}")
+    servers: Servers = Text("{node}")
     timeout: Annotated[Duration, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
@@ -48,15 +55,39 @@ class Haproxy(Section):
         return self
 
 
+class OtherBalancer(Section):
+    """A balancer whose driver another package brings."""
+
+    host: Text | None = None
+    pool: Name
+    servers: Servers = Text("{node}")
+    options: Options = {}
+
+
 class Balancer(Section):
     """A balancer, by its driver."""
 
+    REST: ClassVar[str] = "others"
+
     haproxy: Haproxy | None = None
+    others: dict[Text, OtherBalancer] = {}
+
+    @classmethod
+    def rest(cls) -> Collection[str]:
+        """The drivers that are installed."""
+        return registered("balancer")
+
+    @property
+    def pool(self) -> Haproxy | OtherBalancer:
+        """What is said of the pool, whatever the driver."""
+        return self.haproxy or next(iter(self.others.values()))
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if self.haproxy is None:
+        if self.haproxy is None and not self.others:
             raise PydanticCustomError("section", "a driver is missing: haproxy")
+        if (self.haproxy is not None) + len(self.others) > 1:
+            raise PydanticCustomError("section", "exactly one driver is expected")
         return self
 
 
@@ -101,15 +132,29 @@ class Mariadb(Database):
     options: MariadbOptions | None = None
 
 
+class OtherDatabase(Database):
+    """A database whose driver another package brings."""
+
+    options: Options = {}
+
+
 class DatabaseChoice(Section):
     """A database, by its driver."""
 
+    REST: ClassVar[str] = "others"
+
     postgresql: Postgresql | None = None
     mariadb: Mariadb | None = None
+    others: dict[Text, OtherDatabase] = {}
+
+    @classmethod
+    def rest(cls) -> Collection[str]:
+        """The drivers that are installed."""
+        return registered("database")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.postgresql is None) == (self.mariadb is None):
+        if (self.postgresql is not None) + (self.mariadb is not None) + len(self.others) != 1:
             raise PydanticCustomError("section", "exactly one driver is expected: postgresql or mariadb")
         return self
 
