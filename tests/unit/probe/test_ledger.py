@@ -170,7 +170,7 @@ def test_the_last_look_at_a_write_counts(tmp_path: Path) -> None:
     ]
     summary = written(tmp_path / "l", *ten_seconds("....."), *checks).summary()
     assert (summary.writes.acknowledged, summary.writes.missing, summary.writes.unverified) == (3, 1, 1)
-    assert summary.losses == ["1 acknowledged writes missing", "1 acknowledged writes not verified"]
+    assert summary.losses == ["1 acknowledged write missing", "1 acknowledged write not verified"]
 
 
 def test_a_summary_survives_json(tmp_path: Path) -> None:

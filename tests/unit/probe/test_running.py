@@ -168,7 +168,7 @@ async def test_an_acknowledged_write_that_was_dropped_is_missing(
     scripted.faults = {5: drop}
     summary = (await measure(WRITING)).summary()
     assert (summary.writes.acknowledged, summary.writes.missing, summary.writes.unverified) == (4, 1, 0)
-    assert summary.losses == ["1 acknowledged writes missing"]
+    assert summary.losses == ["1 acknowledged write missing"]
 
 
 async def test_a_write_cut_after_the_commit_is_unknown(measure: Measure, scripted: ScriptedSite) -> None:
