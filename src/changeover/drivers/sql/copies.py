@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from changeover.drivers.login import Access
@@ -57,12 +58,10 @@ class Copies(ABC):
         try:
             contents, taken_at = await self._dump(draft)
             return await self._store.finish(draft, contents, taken_at)
-        except DatabaseError as error:
-            try:
+        except DatabaseError:
+            # What stopped the dump may stop this too; a draft counts for nothing, and the next try removes it.
+            with suppress(DatabaseError):
                 await self._store.drop(label)
-            except DatabaseError:
-                # What stopped the dump stops this too; a draft counts for nothing, and the next try removes it.
-                raise error from None
             raise
 
     async def verify(self, label: str) -> Snapshot:
