@@ -1,11 +1,12 @@
-"""The contract of the Balancer port, against a real HAProxy; and what is HAProxy's own."""
+"""The contract of the Balancer port, against a real HAProxy and the simulation; and what is HAProxy's own."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -16,11 +17,14 @@ from changeover.drivers.ssh import SshHost
 from changeover.errors import BalancerError
 from changeover.model.site import BalancerConfig, HostConfig
 from changeover.ports import AdminState, Balancer, Host, ServerState, Stream
+from changeover.simulation import SimulatedSite
 from tests.haproxykit import Backend, PrivateHaproxy, backend, private_haproxy
+from tests.sites import a_site
 from tests.sshdkit import PrivateSshd, sshd
 
 __all__ = ["sshd"]
 
+OK = 200
 DRAIN, MAINT, READY = AdminState.DRAIN, AdminState.MAINT, AdminState.READY
 
 
@@ -42,6 +46,9 @@ class Pool:
     haproxy: PrivateHaproxy
     apps: dict[str, Backend]
 
+    down: ClassVar[str] = "DOWN, L7STS 503: X"
+    """What is said of a server that answers its health check with 503."""
+
     def other(
         self, *, pool: str = "identity", hosts: Mapping[str, Host] | None = None, **options: object
     ) -> Balancer:
@@ -59,6 +66,77 @@ class Pool:
         """Wait for what HAProxy finds out by itself."""
         return (await when(self.balancer, lambda servers: wanted(servers[server])))[server]
 
+    def address(self, server: str) -> str:
+        """Where it is."""
+        return f"127.0.0.1:{self.apps[server].port}"
+
+    def answers(self, server: str, status: int) -> None:
+        """Let it answer its health check so from now on."""
+        self.apps[server].status = status
+
+    def reload(self, *, keep: bool) -> None:
+        """Let another process of HAProxy take over, which loads what the one before was told, or does not."""
+        self.haproxy.save_state()
+        self.haproxy.reload(load_state=keep)
+
+    @asynccontextmanager
+    async def request_under_way(self) -> AsyncIterator["Request"]:
+        """A request that `app1` answers when it is told to."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.haproxy.port)
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        yield Request(self.apps["app1"].go_on.set, reader.read)
+        writer.close()
+        await writer.wait_closed()
+
+
+@dataclass
+class Request:
+    """A client's request: the server may be told to `answer` it, and `read` is what the client gets."""
+
+    answer: Callable[[], None]
+    read: Callable[[], Awaitable[bytes]]
+
+
+class SimulatedPool(Pool):
+    """The same in memory."""
+
+    down = "DOWN"
+
+    def __init__(self) -> None:
+        self.site = SimulatedSite(a_site(2), "v1")
+        self.balancer = self.site.balancers["public"]
+
+    async def until(self, server: str, wanted: Callable[[ServerState], bool]) -> ServerState:
+        """Wait for what its health check finds out, on simulated time."""
+        for _ in range(100):
+            if wanted(state := (await self.balancer.servers())[server]):
+                return state
+            await self.site.clock.sleep(0.1)
+        raise TimeoutError
+
+    def address(self, server: str) -> str:
+        """Where it is."""
+        return "127.0.0.1"
+
+    def answers(self, server: str, status: int) -> None:
+        """Break its health, or mend it."""
+        self.site.nodes[server].broken = set() if status == OK else {"health"}
+        self.site.settle()
+
+    def reload(self, *, keep: bool) -> None:
+        """Let another process take over."""
+        self.site.reload("public", keep=keep)
+
+    @asynccontextmanager
+    async def request_under_way(self) -> AsyncIterator[Request]:
+        """A session on `app1`, which goes on until it is answered or cut."""
+        self.site.begin_sessions("app1", 3600)
+
+        async def read() -> bytes:
+            return b"" if self.site.clients.sessions_cut else b"HTTP/1.1 200 OK"
+
+        yield Request(self.site.pools["public"].servers["app1"].sessions.clear, read)
+
 
 async def when(
     balancer: Balancer, wanted: Callable[[Mapping[str, ServerState]], bool]
@@ -70,9 +148,12 @@ async def when(
     return servers
 
 
-@pytest.fixture(params=["unix", "tcp", "unix-through-ssh"])
+@pytest.fixture(params=["unix", "tcp", "unix-through-ssh", "simulated"])
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
-    """Each way to HAProxy in turn."""
+    """Each way to HAProxy in turn, and the simulation."""
+    if request.param == "simulated":
+        yield SimulatedPool()
+        return
     async with AsyncExitStack() as stack:
         apps = {name: await stack.enter_async_context(backend()) for name in ("app1", "app2")}
         haproxy = stack.enter_context(private_haproxy(apps["app1"].port, apps["app2"].port))
@@ -98,7 +179,7 @@ async def test_it_reports_every_server_of_its_pool_and_no_other(pool: Pool) -> N
     servers = await pool.balancer.servers()
     assert set(servers) == {"app1", "app2"}
     state = servers["app1"]
-    assert state.address == f"127.0.0.1:{pool.apps['app1'].port}"
+    assert state.address == pool.address("app1")
     assert (state.admin, state.up, state.sessions, state.queued, state.idle) == (READY, True, 0, 0, -1)
     assert state.in_rotation
 
@@ -125,46 +206,36 @@ async def test_maint_may_be_turned_into_drain_and_back(pool: Pool) -> None:
 async def test_sessions_are_counted_while_they_last(pool: Pool) -> None:
     """A request under way is a session of its server, also once that drains; `idle` begins with it."""
     await pool.balancer.set_state("app2", DRAIN)
-    async with request_under_way(pool):
+    async with pool.request_under_way() as request:
         state = await pool.until("app1", lambda state: state.sessions == 1)
         assert state.idle >= 0
         await pool.balancer.set_state("app1", DRAIN)
         assert (await pool.balancer.servers())["app1"].sessions == 1
-        pool.apps["app1"].go_on.set()
+        request.answer()
         await pool.until("app1", lambda state: state.sessions == 0)
 
 
 async def test_cutting_ends_the_sessions_of_that_server(pool: Pool) -> None:
     """They are gone when it returns; the client sees its connection end."""
     await pool.balancer.set_state("app2", DRAIN)
-    async with request_under_way(pool) as reader:
+    async with pool.request_under_way() as request:
         await pool.until("app1", lambda state: state.sessions == 1)
         await pool.balancer.set_state("app1", MAINT)
         await pool.balancer.cut("app1")
         assert (await pool.balancer.servers())["app1"].sessions == 0
-        assert b" 200 " not in await reader.read()
-
-
-@asynccontextmanager
-async def request_under_way(pool: Pool) -> AsyncIterator[asyncio.StreamReader]:
-    """A request that the server answers when it is told to."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", pool.haproxy.port)
-    writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    yield reader
-    writer.close()
-    await writer.wait_closed()
+        assert b" 200 " not in await request.read()
 
 
 async def test_a_server_that_fails_its_check_is_not_up(pool: Pool) -> None:
     """The evidence says what the check saw; what it was told is known all the same."""
-    pool.apps["app1"].status = 503
+    pool.answers("app1", 503)
     state = await pool.until("app1", lambda state: not state.up)
     assert state.admin is READY
-    assert state.check == "DOWN, L7STS 503: X"
+    assert state.check == pool.down
     await pool.balancer.set_state("app1", DRAIN)
     state = (await pool.balancer.servers())["app1"]
     assert (state.admin, state.up) == (DRAIN, False)
-    pool.apps["app1"].status = 200
+    pool.answers("app1", OK)
     assert (await pool.until("app1", lambda state: state.up)).admin is DRAIN
 
 
@@ -196,6 +267,7 @@ async def test_many_ask_at_once(pool: Pool) -> None:
     assert len({answer for answer in answers if isinstance(answer, str)}) == 1
 
 
+@pytest.mark.not_simulated("it has no process; the reload below tells its versions apart")
 async def test_the_version_tells_one_process_from_the_next(pool: Pool) -> None:
     """The same while it runs, another after a restart; the connection is opened again by itself."""
     before = await pool.balancer.version()
@@ -214,13 +286,13 @@ async def test_a_reload_keeps_what_it_was_told_only_if_the_state_is_saved(pool: 
     await pool.balancer.set_state("app1", MAINT)
     await pool.balancer.set_state("app2", DRAIN)
     before = await pool.balancer.version()
-    pool.haproxy.save_state()
-    pool.haproxy.reload(load_state=saved)
+    pool.reload(keep=saved)
     admin = {name: state.admin for name, state in (await pool.balancer.servers()).items()}
     assert admin == ({"app1": MAINT, "app2": DRAIN} if saved else {"app1": READY, "app2": READY})
     assert await pool.balancer.version() != before
 
 
+@pytest.mark.not_simulated("it has no process and no connection")
 async def test_a_state_is_set_in_the_process_that_serves(pool: Pool) -> None:
     """The connection to the process from before the reload is given up, and that process can end."""
     await pool.balancer.set_state("app1", DRAIN)

@@ -26,6 +26,11 @@ class SimulatedBalancer:
         self._site = site
         self._seen: dict[str, ServerState] = {}
         self._seen_at = (-1.0, 0)
+        described = site.site
+        self._addresses = {
+            server: described.host(site.nodes[it.node].host).address
+            for server, it in site.pools[name].servers.items()
+        }
 
     async def servers(self) -> Mapping[str, ServerState]:
         """Every server, as the balancer sees it now."""
@@ -68,7 +73,7 @@ class SimulatedBalancer:
         ):
             return last
         check = "MAINT" if server.admin is AdminState.MAINT else "UP" if server.up else "DOWN"
-        return ServerState(name, server.admin, server.up, sessions, 0, idle, server.node, check)
+        return ServerState(name, server.admin, server.up, sessions, 0, idle, self._addresses[name], check)
 
     async def _look(self, method: str) -> None:
         host = self._site.pools[self.name].host

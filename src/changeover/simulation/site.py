@@ -287,6 +287,7 @@ class SimulatedSite:
             for server in pool.servers.values():
                 if server.node == node:
                     server.open([now + seconds for seconds in lasts], now)
+                    server.sent_at = now
 
     # What it is like
 
