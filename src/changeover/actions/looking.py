@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from changeover.actions.base import Context, Params
 from changeover.actions.node import OfVersion
+from changeover.actions.waiting import until
 from changeover.checks import databases, machines, nodes, traffic
 from changeover.errors import StepError
 from changeover.model.plan import Operation
@@ -19,9 +20,10 @@ class OfVersionInPools(OfVersion, frozen=True):
 
 
 class Pool(Params, frozen=True):
-    """The names of the servers that should be in rotation."""
+    """The names of the servers that should be in rotation, and how many seconds they may take to come up."""
 
     servers: tuple[str, ...]
+    wait: float = 0.0
 
 
 class Room(Params, frozen=True):
@@ -87,7 +89,11 @@ def _well(node: str, version: str, context: Context) -> tuple[Awaitable[Verdict]
 
 
 class PoolCheck(_Look):
-    """Every server of ours is in the pool and in rotation. The target is the balancer."""
+    """Every server of ours is in the pool and in rotation. The target is the balancer.
+
+    A balancer notices only after some checks that a server has come up; that is waited for. A server that is
+    missing, or that somebody took out, is not.
+    """
 
     kind: ClassVar[str] = "traffic.check"
     params: ClassVar[type[Params]] = Pool
@@ -95,6 +101,18 @@ class PoolCheck(_Look):
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
         """Ask the balancer."""
         return (traffic.pool_verdict(context.world.balancers[operation.target], Pool.of(operation).servers),)
+
+    async def perform(self, operation: Operation, context: Context) -> Observation:
+        """Look until all are in rotation, or waiting does not help."""
+        params, clock = Pool.of(operation), context.world.clock
+        balancer, deadline = context.world.balancers[operation.target], context.since + params.wait
+
+        async def settled() -> bool | None:
+            late = clock.now() >= deadline
+            return True if late or not await traffic.coming_up(balancer, params.servers) else None
+
+        await until(settled, clock)
+        return await super().perform(operation, context)
 
 
 class HostCheck(_Look):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from changeover.errors import BalancerError, PortError
 from changeover.model.values import Outcome, Verdict
 from changeover.model.words import count
-from changeover.ports import Balancer, ServerState
+from changeover.ports import AdminState, Balancer, ServerState
 
 
 def describe(server: ServerState) -> str:
@@ -25,6 +25,14 @@ async def server_state(balancer: Balancer, server: str) -> ServerState:
             hint="name the node's server in the balancer's `servers`, or add it to the pool",
         )
     return servers[server]
+
+
+async def coming_up(balancer: Balancer, expected: Iterable[str]) -> bool:
+    """Whether time alone may bring them all into rotation: the balancer waits for some of them to come up."""
+    servers = await balancer.servers()
+    states = [servers.get(name) for name in expected]
+    told = all(state is not None and state.admin is AdminState.READY for state in states)
+    return told and not all(state is not None and state.up for state in states)
 
 
 async def pool_verdict(balancer: Balancer, expected: Iterable[str]) -> Verdict:

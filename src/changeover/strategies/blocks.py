@@ -11,6 +11,7 @@ import msgspec
 from changeover.model.plan import Operation, Stage, Step
 from changeover.model.release import CommandMigration, Migrations, Release, SqlMigration
 from changeover.model.site import Node
+from changeover.model.words import count
 
 ROTATION = "rotation"
 """The limit with one place that every step takes which makes a pool smaller, so that the floor is exact."""
@@ -115,14 +116,16 @@ def check_node(node: Node, version: str) -> Step:
     )
 
 
-def check_pool(balancer: str, servers: Iterable[str]) -> Step:
-    """See that the servers are all in rotation."""
+def check_pool(balancer: str, servers: Iterable[str], release: Release) -> Step:
+    """See that the servers are all in rotation, once the balancer has noticed those that just came up."""
     names = list(servers)
-    return _look(
+    wait = _timeout(release, "pool_check", 30)
+    look = _look(
         f"{balancer}/pool-check",
-        Operation("traffic.check", balancer, {"servers": names}),
-        f"see all {len(names)} servers of {balancer} in rotation",
+        Operation("traffic.check", balancer, {"servers": names, "wait": wait}),
+        f"see all {count(len(names), 'server')} of {balancer} in rotation",
     )
+    return msgspec.structs.replace(look, timeout=look.timeout + wait)
 
 
 def check_database(database: str) -> Step:

@@ -151,7 +151,7 @@ def _check(site: Site, release: Release, facts: Facts, serving: list[Node]) -> S
     steps += [blocks.check_node(node, _version(node, release, facts)) for node in serving]
     for balancer in site.balancers:
         servers = [node.servers[balancer.name] for node in serving if balancer.name in node.servers]
-        steps.append(blocks.check_pool(balancer.name, servers))
+        steps.append(blocks.check_pool(balancer.name, servers, release))
     steps += [blocks.check_database(database.name) for database in site.databases]
     return Stage("check", "See that the site is as the plan expects", tuple(steps))
 

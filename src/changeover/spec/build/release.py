@@ -22,7 +22,7 @@ from changeover.spec.migrations import SqlFiles
 from changeover.spec.problems import Problems
 from changeover.spec.sections import upgrade as written
 
-TIMEOUTS = (
+_BOTH = (
     "install",
     "snapshot",
     "verify_snapshot",
@@ -35,7 +35,8 @@ TIMEOUTS = (
     "enter",
     "restore",
 )
-ESTIMATES = (*TIMEOUTS, "drain")
+TIMEOUTS = (*_BOTH, "pool_check")
+ESTIMATES = (*_BOTH, "drain")
 _ESCALATIONS = {"ask": "stop", "wait": "wait", "cut": "cut"}
 
 
