@@ -10,8 +10,9 @@ import msgspec
 from changeover.actions.base import Context, Params
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus, fold
-from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
+from changeover.engine.port import JournalPort
+from changeover.engine.records import Records
 from changeover.engine.runner import Runner
 from changeover.errors import HostError, StepError
 from changeover.model.plan import Budget, Operation, Plan, Stage, Step
@@ -124,12 +125,12 @@ class Scripted:
         return f"{name} performed"
 
 
-async def begin(journal: Journal, plan: Plan) -> str:
+async def begin(journal: JournalPort, plan: Plan) -> str:
     """A new run of the plan."""
     return await journal.create_run(plan, actor="ops", reason="upgrade", owner=Owner.current())
 
 
-async def conduct(journal: Journal, run: str, *actions: Scripted, **more: Any) -> RunStatus:
+async def conduct(journal: JournalPort, run: str, *actions: Scripted, **more: Any) -> RunStatus:
     """Conduct it until it rests; no test waits for longer than its patience."""
     world = a_world(more.pop("clock", None))
     runner = Runner(journal, run, world, {it.kind: it for it in actions}, poll=0.01, **more)
@@ -137,18 +138,20 @@ async def conduct(journal: Journal, run: str, *actions: Scripted, **more: Any) -
         return await runner.run()
 
 
-async def tell(journal: Journal, run: str, verb: Verb, step: str = "", reason: str = "", **more: Any) -> int:
+async def tell(
+    journal: JournalPort, run: str, verb: Verb, step: str = "", reason: str = "", **more: Any
+) -> int:
     """Send a command, as Kim."""
     return await journal.command(run, verb, actor="kim", step=step, reason=reason, **more)
 
 
-async def answer(journal: Journal, number: int) -> tuple[str, str]:
+async def answer(journal: Records, number: int) -> tuple[str, str]:
     """What came of a command."""
     record = await journal.command_outcome(number)
     return record.outcome, record.answer
 
 
-async def answered(journal: Journal, number: int) -> tuple[str, str]:
+async def answered(journal: Records, number: int) -> tuple[str, str]:
     """The same, once there is an answer."""
     async with asyncio.timeout(PATIENCE):
         while not (await answer(journal, number))[0]:

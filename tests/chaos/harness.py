@@ -23,7 +23,8 @@ from changeover.engine.events import Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
-from changeover.engine.runner import Guard, Runner
+from changeover.engine.runner import Runner
+from changeover.engine.stepping import Guard
 from changeover.errors import FencedError, JournalError, LockedError
 from changeover.model.plan import Plan
 from changeover.model.states import StepState

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from changeover.engine.events import Verb
+from changeover.engine.faults import FAULT_POINTS
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import Journal
-from changeover.engine.runner import FAULT_POINTS
 from changeover.model.states import RunState, StepState
 from tests.chaos import files
 from tests.chaos.harness import Chaos, DieAt, retry_and_approve

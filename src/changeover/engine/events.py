@@ -104,6 +104,14 @@ class CommandTaken(_Event, frozen=True, tag="command"):
 
 Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken
 
+
+def leads_to(event: Event) -> RunState | None:
+    """The state that the run is in from then on; None if it stays where it was."""
+    if isinstance(event, RunChanged):
+        return event.state
+    return RunState.RUNNING if isinstance(event, FallbackBegun) else None
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Event])
 

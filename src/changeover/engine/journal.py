@@ -1,12 +1,8 @@
-"""The journal as everyone sees it: runs, their plans, events and commands. Only a run's owner appends to it."""
+"""The journal in a database, as everyone sees it. Only a run's owner appends to it."""
 
 import asyncio
-import gc
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,51 +10,37 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from changeover.engine import graph, lease, tables
+from changeover.engine import appending, graph, leasing, tables
 from changeover.engine.commands import Command
-from changeover.engine.events import Created, Event, StepChanged, Verb, decode, encode, sayable
-from changeover.engine.fold import RunStatus, fold
+from changeover.engine.events import Created, Event, Verb, decode, encode, sayable
+from changeover.engine.lease import SECONDS, Clock, Lease, boottime
+from changeover.engine.leasing import record
 from changeover.engine.owner import Owner
+from changeover.engine.port import Entry
+from changeover.engine.records import (
+    CommandRecord,
+    Records,
+    RunRecord,
+    free_id,
+    no_command,
+    no_run,
+    stem,
+    takes_no_commands,
+)
 from changeover.engine.store import Store
-from changeover.errors import JournalError, LockedError, RefusedError
+from changeover.errors import JournalError
 from changeover.model.plan import FORMAT, Plan
-from changeover.model.states import RunState, StepState
+from changeover.model.states import RunState
 
-FOLLOW_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run in the list of runs. `conducted` says whether a conductor holds it now; `owner` is the last one."""
-
-    run: str
-    site: str
-    state: RunState
-    actor: str
-    reason: str
-    created_at: float
-    ended_at: float | None
-    owner: Owner
-    conducted: bool
+__all__ = ["CommandRecord", "Journal", "RunRecord"]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRecord:
-    """A command and what came of it. `outcome` is empty until the conductor answers: `taken` or `refused`."""
+class Journal(Records):
+    """Runs in SQLite or PostgreSQL. `clock` is by which a conductor ends its own lease."""
 
-    command: Command
-    outcome: str
-    answer: str
-
-
-class Journal:
-    """Reads any run, creates runs, and hands commands to the conductor of one.
-
-    Every method raises `JournalError` if the database fails, and `RefusedError` for a run that is not there.
-    """
-
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock = boottime) -> None:
         self.store = store
+        self._clock = clock
 
     @classmethod
     def open(cls, where: str | os.PathLike[str]) -> "Journal":
@@ -80,11 +62,7 @@ class Journal:
     # Runs
 
     async def create_run(self, plan: Plan, *, actor: str, reason: str, owner: Owner) -> str:
-        """A new run of this plan; its id is readable, and sorts by time.
-
-        `LockedError` if a run of the site has not ended: it says who holds it, why and since when.
-        `RefusedError` if the plan could not be executed as it reads.
-        """
+        """A new run of this plan."""
         graph.check(plan)
         actor, reason = sayable(actor), sayable(reason)
         body = plan.to_json().decode()
@@ -130,14 +108,8 @@ class Journal:
                 tables.run.c.site == site, tables.ACTIVE
             )
         ).one_or_none()
-        if held is None:
-            return
-        hint = (
-            f"`changeover watch {held.id}`"
-            if lease.alive(held)
-            else f"`changeover resume {held.id}`, or abort it"
-        )
-        raise LockedError(lease.holder(held), hint=hint)
+        if held is not None:
+            record(held).refuse_second()
 
     async def runs(self, site: str | None = None) -> list[RunRecord]:
         """Every run, the latest first."""
@@ -146,18 +118,18 @@ class Journal:
         )
         if site is not None:
             query = query.where(tables.run.c.site == site)
-        return [_record(row) for row in await self.store.read(lambda c: c.execute(query).all())]
+        return [record(row) for row in await self.store.read(lambda c: c.execute(query).all())]
 
     async def run(self, run: str) -> RunRecord:
         """That run."""
         query = sa.select(tables.run, self.store.now().label("now")).where(tables.run.c.id == run)
         row = await self.store.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
-            raise RefusedError(f"the journal has no run {run}", hint="`changeover runs` lists them")
-        return _record(row)
+            raise no_run(run)
+        return record(row)
 
     async def plan(self, run: str) -> Plan:
-        """The plan that the run executes; `JournalError` if this version cannot read it."""
+        """The plan that the run was created with."""
         await self.run(run)
         query = (
             sa.select(tables.plan.c.body)
@@ -191,42 +163,27 @@ class Journal:
         )
         return await self.store.read(lambda connection: decode(connection.execute(query).scalars()))
 
-    async def status(self, run: str) -> RunStatus:
-        """Where the run stands."""
-        with uncollected():
-            plan = await self.plan(run)
-            return fold(run, plan, await self.events(run))
+    # For the conductor of a run
 
-    async def follow(self, run: str, after: int = 0, every: float = FOLLOW_SECONDS) -> AsyncIterator[Event]:
-        """What happened and happens, as it is recorded; it ends with the run."""
-        while True:
-            ended = (await self.run(run)).ended_at is not None
-            for event in await self.events(run, after):
-                after = event.seq
-                yield event
-            if ended:
-                return
-            await asyncio.sleep(every)
+    async def claim(self, run: str, owner: Owner, at: float, *, seconds: float = SECONDS) -> Lease:
+        """Take the run over, in one transaction."""
+        return await leasing.claim(self.store, run, owner, at, seconds=seconds, clock=self._clock)
 
-    async def durations(self, site: str, runs: int = 5) -> Mapping[tuple[str, str], list[float]]:
-        """How many seconds each (action, target) took in the latest runs of the site, the latest first."""
-        took: dict[tuple[str, str], list[float]] = {}
-        for record in (await self.runs(site))[:runs]:
-            do = {step.id: step.do for step in (await self.plan(record.run)).steps()}
-            begun: dict[str, float] = {}
-            for event in await self.events(record.run):
-                if not isinstance(event, StepChanged):
-                    continue
-                if event.state is StepState.RUNNING:
-                    begun[event.step] = event.at
-                elif event.state is StepState.DONE and event.step in begun:
-                    operation = do[event.step]
-                    took.setdefault((operation.action, operation.target), []).append(
-                        event.at - begun.pop(event.step)
-                    )
-                else:
-                    begun.pop(event.step, None)  # a duration counts only when nothing went wrong in between
-        return took
+    async def renew(self, lease: Lease) -> None:
+        """Prolong the lease from now."""
+        await leasing.renew(self.store, lease)
+
+    async def release(self, lease: Lease) -> None:
+        """Give it up."""
+        await leasing.release(self.store, lease)
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, before: Callable[[], None]) -> None:
+        """Return when all of it is durable: it is one transaction."""
+        await appending.append(self.store, lease, entries, before)
+
+    async def arrival(self, run: str, poll: float) -> None:  # noqa: ARG002 - whatever run it is
+        """Return after `poll` seconds: a database does not say when something was sent."""
+        await asyncio.sleep(poll)
 
     # Commands
 
@@ -242,18 +199,16 @@ class Journal:
     ) -> int:
         """Tell the run's conductor; `command_outcome` of the number returned says what came of it.
 
-        It is kept for the next conductor if there is none now. `RefusedError` if the run has ended.
+        It is kept for the next conductor if there is none now.
         """
 
         def send(connection: Connection) -> int:
             query = sa.select(tables.run.c.state, tables.run.c.ended_at, self.store.now().label("now"))
             row = connection.execute(query.where(tables.run.c.id == run).with_for_update()).one_or_none()
             if row is None:
-                raise RefusedError(f"the journal has no run {run}", hint="`changeover runs` lists them")
+                raise no_run(run)
             if row.ended_at is not None:
-                raise RefusedError(
-                    f"run {run} has ended: {row.state}", hint="there is nothing to tell it any more"
-                )
+                raise takes_no_commands(run, row.state)
             values = {
                 "run": run,
                 "sent_at": row.now,
@@ -278,7 +233,7 @@ class Journal:
         query = sa.select(tables.command).where(tables.command.c.id == number)
         row = await self.store.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
-            raise RefusedError(f"the journal has no command {number}")
+            raise no_command(number)
         return CommandRecord(_command(row), row.outcome, row.answer)
 
     async def pending_commands(self, run: str) -> list[Command]:
@@ -291,46 +246,11 @@ class Journal:
         return await self.store.read(lambda c: [_command(row) for row in c.execute(query)])
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """While a long run is read nothing becomes garbage, and the collector would walk all of it many times."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _record(row: sa.Row[tuple[object, ...]]) -> RunRecord:
-    return RunRecord(
-        run=row.id,
-        site=row.site,
-        state=RunState(row.state),
-        actor=row.actor,
-        reason=row.reason,
-        created_at=row.created_at,
-        ended_at=row.ended_at,
-        owner=msgspec.json.decode(row.owner, type=Owner),
-        conducted=lease.alive(row),
-    )
-
-
 def _command(row: sa.Row[tuple[object, ...]]) -> Command:
     return Command(row.id, Verb(row.verb), row.actor, row.step, row.reason, row.accept_skipped)
 
 
 def _free_id(connection: Connection, now: float, site: str) -> str:
-    """`20261121-0702-identity`; the second of a minute ends in `-2`."""
-    stem = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M}-{site}"
-    taken = set(
-        connection.execute(
-            sa.select(tables.run.c.id).where(tables.run.c.id.startswith(stem, autoescape=True))
-        ).scalars()
-    )
-    return next(
-        run
-        for number in range(1, len(taken) + 2)
-        if (run := f"{stem}-{number}" if number > 1 else stem) not in taken
-    )
+    begin = stem(now, site)
+    taken = sa.select(tables.run.c.id).where(tables.run.c.id.startswith(begin, autoescape=True))
+    return free_id(begin, set(connection.execute(taken).scalars()))

@@ -6,10 +6,11 @@ from contextlib import suppress
 import msgspec
 
 from changeover.engine.events import Event, sayable
+from changeover.engine.faults import Fault
 from changeover.engine.fold import RunStatus
 from changeover.engine.lease import Lease
-from changeover.engine.store import Store
-from changeover.engine.writer import Answer, Writer
+from changeover.engine.port import Answer, JournalPort
+from changeover.engine.writer import Writer
 
 EVIDENCE = 4000
 """How many characters of one text are kept."""
@@ -26,16 +27,16 @@ class Recorder:
 
     def __init__(
         self,
-        store: Store,
+        journal: JournalPort,
         lease: Lease,
         status: RunStatus,
         *,
         now: Callable[[], float],
         redact: Callable[[str], str],
         observer: Callable[[Event], None] | None,
-        fault: Callable[[str], None],
+        fault: Fault,
     ) -> None:
-        self._writer = Writer(store, lease, fault)
+        self._writer = Writer(journal, lease, fault)
         self._status = status
         self._now = now
         self._redact = redact

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from changeover.engine.events import FallbackBegun, Verb
-from changeover.engine.journal import Journal
+from changeover.engine.records import Records
 from changeover.model.plan import Direction, Plan, Step
 from changeover.model.release import Cause, Fallback
 from changeover.model.states import RunState, StepState
-from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
+from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, eventually, tell
 
 S, R = StepState, RunState
 
@@ -51,7 +51,7 @@ def falling(plan: Plan, *when: Cause, **stages: str) -> Plan:
 PLAN = a_plan([there("a")], [there("b")], [there("c")], finalize=[a_gate("done")])
 
 
-async def test_an_abort_takes_back_what_was_begun_in_reverse(journal: Journal) -> None:
+async def test_an_abort_takes_back_what_was_begun_in_reverse(journal: Records) -> None:
     """Half of it done: the rest is never begun, and the site is as it was."""
     site = Site(c="fail")
     run = await begin(journal, PLAN)
@@ -65,7 +65,26 @@ async def test_an_abort_takes_back_what_was_begun_in_reverse(journal: Journal) -
     await begin(journal, PLAN)
 
 
-async def test_a_half_done_step_is_taken_back(journal: Journal) -> None:
+async def test_a_run_on_its_way_back_is_listed_as_running(journal: Records) -> None:
+    """While a step of the way back is under way; how long that takes is no measure of the way there."""
+    site = Site(b="fail")
+    site.hold["back/a"] = asyncio.Event()
+    run = await begin(journal, PLAN)
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    conducting = asyncio.create_task(conduct(journal, run, site))
+    await eventually(lambda: _performing(site, "back/a"), expected=True)
+    assert (await journal.run(run)).state is R.RUNNING
+    site.hold["back/a"].set()
+    assert (await conducting).state is R.FELL_BACK
+    assert set(await journal.durations("identity")) == {("scripted", "a")}
+
+
+async def _performing(site: Site, step: str) -> bool:
+    return step in site.performed
+
+
+async def test_a_half_done_step_is_taken_back(journal: Records) -> None:
     """Its effect is half there: that is not forgotten."""
     site = Site(b="half")
     run = await begin(journal, PLAN)
@@ -78,7 +97,7 @@ async def test_a_half_done_step_is_taken_back(journal: Journal) -> None:
 
 @pytest.mark.parametrize(("cause", "state"), [(Cause.FAILURE, R.FELL_BACK), (Cause.GATE, R.STOPPED)])
 async def test_a_failed_step_begins_the_way_back_where_the_file_says_so(
-    journal: Journal, cause: Cause, state: RunState
+    journal: Records, cause: Cause, state: RunState
 ) -> None:
     """And only for the causes that it names."""
     run = await begin(journal, falling(PLAN, cause))
@@ -90,7 +109,7 @@ async def test_a_failed_step_begins_the_way_back_where_the_file_says_so(
     )
 
 
-async def test_a_refused_gate_begins_the_way_back_where_the_file_says_so(journal: Journal) -> None:
+async def test_a_refused_gate_begins_the_way_back_where_the_file_says_so(journal: Records) -> None:
     """The tester says no."""
     plan = falling(a_plan([there("a")], [a_gate("go")], [there("b")]), Cause.GATE)
     run = await begin(journal, plan)
@@ -100,13 +119,13 @@ async def test_a_refused_gate_begins_the_way_back_where_the_file_says_so(journal
     assert site.performed == ["a", "back/a"]
 
 
-async def test_what_failed_before_anything_was_changed_waits_for_a_person(journal: Journal) -> None:
+async def test_what_failed_before_anything_was_changed_waits_for_a_person(journal: Records) -> None:
     """There is nothing to take back, so it may just as well be tried again."""
     run = await begin(journal, falling(a_plan([a_step("look")], [there("a")]), Cause.FAILURE))
     assert (await conduct(journal, run, Site(look="fail"))).state is R.STOPPED
 
 
-async def test_a_stage_that_asks_stops_for_a_person_instead(journal: Journal) -> None:
+async def test_a_stage_that_asks_stops_for_a_person_instead(journal: Records) -> None:
     """The policy holds for stages that are simply undone; the abort is then a person's, behind a gate."""
     plan = falling(a_plan([there("a")], [there("b")]), Cause.FAILURE, stage2=Direction.ASK)
     run = await begin(journal, plan)
@@ -119,7 +138,7 @@ async def test_a_stage_that_asks_stops_for_a_person_instead(journal: Journal) ->
     assert (await conduct(journal, run, site)).state is R.FELL_BACK
 
 
-async def test_past_the_point_of_no_return_an_abort_is_refused_and_leaving_is_not(journal: Journal) -> None:
+async def test_past_the_point_of_no_return_an_abort_is_refused_and_leaving_is_not(journal: Records) -> None:
     """Finalize has begun; the run can still be ended where it is."""
     plan = a_plan([there("a")], finalize=[a_gate("done"), there("z", needs=("done",))])
     run = await begin(journal, plan)
@@ -137,7 +156,7 @@ async def test_past_the_point_of_no_return_an_abort_is_refused_and_leaving_is_no
     assert site.effects["a"] == "whole"
 
 
-async def test_a_way_back_that_fails_stops_and_goes_on_when_it_is_retried(journal: Journal) -> None:
+async def test_a_way_back_that_fails_stops_and_goes_on_when_it_is_retried(journal: Records) -> None:
     """What takes a step back may fail like any other."""
     site = Site(c="fail", back__b="fail")
     run = await begin(journal, PLAN)
@@ -152,7 +171,7 @@ async def test_a_way_back_that_fails_stops_and_goes_on_when_it_is_retried(journa
     assert site.performed[-3:] == ["back/b", "back/b", "back/a"]
 
 
-async def test_a_node_that_cannot_come_back_holds_up_nobody_else(journal: Journal) -> None:
+async def test_a_node_that_cannot_come_back_holds_up_nobody_else(journal: Records) -> None:
     """The others go back; then a person is told which one is left, and can retry it or leave it."""
     site = Site(b="fail", back__a="fail")
     run = await begin(journal, a_plan([there("a", unit="n1"), there("m", unit="n2")], [there("b")]))
@@ -167,7 +186,7 @@ async def test_a_node_that_cannot_come_back_holds_up_nobody_else(journal: Journa
 
 
 @pytest.mark.parametrize("point", ["started", "performed", "finishing", "finished", "ending", "obeyed"])
-async def test_the_way_back_survives_a_conductor_that_dies(journal: Journal, point: str) -> None:
+async def test_the_way_back_survives_a_conductor_that_dies(journal: Records, point: str) -> None:
     """Killed at each of its points in turn, again and again, it ends where it began."""
     site = Site(c="fail")
     run = await begin(journal, PLAN)
@@ -192,7 +211,7 @@ async def test_the_way_back_survives_a_conductor_that_dies(journal: Journal, poi
     assert not {"a", "b", "c"} & {name for name, effect in site.effects.items() if effect}
 
 
-async def test_the_way_back_can_be_paused(journal: Journal) -> None:
+async def test_the_way_back_can_be_paused(journal: Records) -> None:
     """Nothing is launched until it is continued."""
     site = Site(c="fail")
     run = await begin(journal, PLAN)

@@ -1,7 +1,6 @@
 """Who has lost the lease changes nothing any more, wherever in an action it was."""
 
 import inspect
-import time
 from typing import Any, ClassVar
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from changeover import ports
 from changeover.actions.base import Context, Params
 from changeover.engine.fenced import EFFECTS, fenced
-from changeover.engine.journal import Journal
+from changeover.engine.records import Records
 from changeover.engine.runner import Runner
 from changeover.errors import FencedError
 from changeover.model.plan import Operation
@@ -104,16 +103,16 @@ class DrainsTwo:
 
 
 async def test_a_conductor_that_wakes_after_its_lease_has_no_further_effect(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends as fenced, the first effect is there and the second is not, and nothing more is recorded."""
-    now, frozen = time.clock_gettime, 0.0
+    now, frozen = getattr(journal, "_clock"), 0.0  # noqa: B009 - each kind has its own
 
     def freeze() -> None:
         nonlocal frozen
         frozen = 3600.0
 
-    monkeypatch.setattr(time, "clock_gettime", lambda clock: now(clock) + frozen)
+    monkeypatch.setattr(journal, "_clock", lambda: now() + frozen)
     site = a_simulated_site()
     run = await begin(journal, a_plan([a_step("x")]))
     with pytest.raises(FencedError, match="no longer owns"):

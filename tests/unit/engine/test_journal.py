@@ -16,6 +16,7 @@ from changeover.engine.commands import Command
 from changeover.engine.events import StepChanged, Verb
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
+from changeover.engine.records import Records
 from changeover.errors import JournalError, LockedError, RefusedError
 from changeover.model.states import RunState, StepState
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
@@ -24,7 +25,7 @@ from tests.pg import PostgresServer
 PLAN = a_plan([a_step("x")])
 
 
-async def test_a_run_is_named_after_its_time_and_site(journal: Journal) -> None:
+async def test_a_run_is_named_after_its_time_and_site(journal: Records) -> None:
     """The second of a minute has a number; the list has the latest first."""
     runs = []
     for _ in range(3):
@@ -36,14 +37,14 @@ async def test_a_run_is_named_after_its_time_and_site(journal: Journal) -> None:
     assert await journal.runs("another") == []
 
 
-async def test_the_plan_is_kept_as_it_was(journal: Journal) -> None:
+async def test_the_plan_is_kept_as_it_was(journal: Records) -> None:
     """What runs is what was reviewed."""
     run = await begin(journal, PLAN)
     assert await journal.plan(run) == PLAN
     assert (await journal.plan(run)).digest() == PLAN.digest()
 
 
-async def test_one_run_at_a_time_holds_a_site(journal: Journal) -> None:
+async def test_one_run_at_a_time_holds_a_site(journal: Records) -> None:
     """The second is told who, why, since when, and what can be done."""
     run = await begin(journal, PLAN)
     with pytest.raises(LockedError) as locked:
@@ -56,7 +57,7 @@ async def test_one_run_at_a_time_holds_a_site(journal: Journal) -> None:
     assert locked.value.hint == f"`changeover resume {run}`, or abort it"
 
 
-async def test_a_run_at_its_gate_still_holds_the_site(journal: Journal) -> None:
+async def test_a_run_at_its_gate_still_holds_the_site(journal: Records) -> None:
     """It has not ended, although nobody conducts it."""
     run = await begin(journal, a_plan([a_step("x")], finalize=[a_gate("go")]))
     assert (await conduct(journal, run, Scripted())).state is RunState.WAITING
@@ -81,7 +82,7 @@ async def test_two_sessions_cannot_both_begin(where: str, monkeypatch: pytest.Mo
             await begin(two, PLAN)
 
 
-async def test_a_plan_that_cannot_be_executed_is_not_begun(journal: Journal) -> None:
+async def test_a_plan_that_cannot_be_executed_is_not_begun(journal: Records) -> None:
     """And leaves no trace."""
     with pytest.raises(RefusedError, match="x is there twice"):
         await begin(journal, a_plan([a_step("x"), a_step("x")]))
@@ -99,7 +100,7 @@ async def test_another_process_reads_along(where: str) -> None:
         assert await reading.events(run, after=followed[-2].seq) == followed[-1:]
 
 
-async def test_commands_wait_for_a_conductor(journal: Journal) -> None:
+async def test_commands_wait_for_a_conductor(journal: Records) -> None:
     """In the order they were sent, unanswered until one takes them."""
     run = await begin(journal, a_plan([a_gate("go")]))
     numbers = [
@@ -113,7 +114,7 @@ async def test_commands_wait_for_a_conductor(journal: Journal) -> None:
     assert await answer(journal, numbers[0]) == ("", "")
 
 
-async def test_a_run_that_has_ended_takes_no_commands(journal: Journal) -> None:
+async def test_a_run_that_has_ended_takes_no_commands(journal: Records) -> None:
     """Whoever sends one hears of it at once."""
     run = await begin(journal, PLAN)
     await conduct(journal, run, Scripted())
@@ -122,14 +123,14 @@ async def test_a_run_that_has_ended_takes_no_commands(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("ask", ["run", "plan", "status"])
-async def test_a_run_that_is_not_there_is_refused(journal: Journal, ask: str) -> None:
+async def test_a_run_that_is_not_there_is_refused(journal: Records, ask: str) -> None:
     """With where to look."""
     with pytest.raises(RefusedError) as refused:
         await getattr(journal, ask)("nonsense")
     assert refused.value.hint == "`changeover runs` lists them"
 
 
-async def test_there_is_nothing_to_tell_a_run_that_is_not_there(journal: Journal) -> None:
+async def test_there_is_nothing_to_tell_a_run_that_is_not_there(journal: Records) -> None:
     """Nor an outcome of a command that was not sent."""
     with pytest.raises(RefusedError, match="no run nonsense"):
         await tell(journal, "nonsense", Verb.PAUSE)
@@ -137,7 +138,7 @@ async def test_there_is_nothing_to_tell_a_run_that_is_not_there(journal: Journal
         await journal.command_outcome(99)
 
 
-async def test_how_long_steps_took_can_be_asked(journal: Journal) -> None:
+async def test_how_long_steps_took_can_be_asked(journal: Records) -> None:
     """By action and target, the latest run first; a step that had trouble says nothing."""
     for _ in range(2):
         run = await begin(journal, a_plan([a_step("x"), a_step("y", attempts=2, retry_wait=7)]))
@@ -148,7 +149,7 @@ async def test_how_long_steps_took_can_be_asked(journal: Journal) -> None:
     assert all(0 <= seconds < 7 for of in took.values() for seconds in of)
 
 
-async def test_undecodable_arguments_do_no_harm(journal: Journal) -> None:
+async def test_undecodable_arguments_do_no_harm(journal: Records) -> None:
     """They are replaced where they come in."""
     run = await journal.create_run(PLAN, actor="o\udce9", reason="r\udce9", owner=Owner.current())
     await tell(journal, run, Verb.ABORT, reason="caf\udce9")
@@ -234,15 +235,13 @@ async def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
         ("{", "its plan cannot be read: Input data was truncated"),
     ],
 )
-async def test_a_plan_that_this_version_cannot_read_is_refused(
-    journal: Journal, body: str, says: str
-) -> None:
+async def test_a_plan_that_this_version_cannot_read_is_refused(stored: Journal, body: str, says: str) -> None:
     """With the run, and which version can."""
-    run = await begin(journal, PLAN)
+    run = await begin(stored, PLAN)
     query = sa.update(tables.plan).where(tables.plan.c.run == run).values(body=body)
-    await journal.store.write(lambda connection: connection.execute(query))
+    await stored.store.write(lambda connection: connection.execute(query))
     with pytest.raises(JournalError, match=f"run {run}: {says}") as failed:
-        await journal.status(run)
+        await stored.status(run)
     assert "version of Changeover that began the run" in failed.value.hint
 
 

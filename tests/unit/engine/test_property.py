@@ -1,7 +1,8 @@
 """Random plans, failures, commands and crashes: what must hold whatever happens."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,14 @@ from changeover.actions.base import Context
 from changeover.engine.events import CommandTaken, Event, Verb
 from changeover.engine.fold import RunStatus, fold
 from changeover.engine.journal import Journal
+from changeover.engine.memory import MemoryJournal
 from changeover.engine.owner import Owner
+from changeover.engine.records import Records
 from changeover.engine.runner import Runner
 from changeover.model.plan import Budget, Operation, Plan, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Observation, Outcome, Verdict
+from changeover.simulation import loop as simulated
 from tests.enginekit import PATIENCE, Scripted, a_gate, a_plan, a_step, a_world
 
 S, R = StepState, RunState
@@ -103,7 +107,7 @@ lives = st.lists(
 class Watched:
     """Sees the run from outside: what is durable, and what is performed."""
 
-    journal: Journal
+    journal: Records
     run: str
     plan: Plan
     action: Scripted
@@ -174,11 +178,16 @@ def legal_rest(status: RunStatus) -> None:
         assert status.reason
 
 
-async def live(plan: Plan, script: Sequence[Sequence[str]], all_lives: Sequence[Life]) -> None:
+async def live(
+    opened: AbstractAsyncContextManager[Records],
+    plan: Plan,
+    script: Sequence[Sequence[str]],
+    all_lives: Sequence[Life],
+) -> None:
     """One run, one conductor after another; then one that is left alone."""
     steps = [step.id for step in plan.steps()]
     action = Scripted(**{step: " ".join(words) for step, words in zip(steps, script, strict=False)})
-    async with Journal.open(":memory:") as journal:
+    async with opened as journal:
         run = await journal.create_run(plan, actor="a", reason="r", owner=Owner.current())
         watched = Watched(journal, run, plan, action, fold(run, plan, await journal.events(run)))
         for life in [*all_lives, Life((), (), 0, 0, 0)]:
@@ -200,7 +209,7 @@ async def live(plan: Plan, script: Sequence[Sequence[str]], all_lives: Sequence[
             assert action.most[name] <= places
 
 
-async def one_life(journal: Journal, run: str, watched: Watched, life: Life) -> RunStatus | None:
+async def one_life(journal: Records, run: str, watched: Watched, life: Life) -> RunStatus | None:
     """Where the run stands when the conductor returns; None if it died."""
     loop, left, asked = asyncio.get_running_loop(), life.dies, life.bad_guard
 
@@ -239,19 +248,35 @@ def vars_of(status: RunStatus) -> object:
     return {name: value for name, value in vars(status).items() if name != "plan"}
 
 
+def in_a_database(*story: Any) -> None:
+    """In real time, with a thread for the database."""
+    asyncio.run(live(Journal.open(":memory:"), *story))
+
+
+def in_memory(*story: Any) -> None:
+    """In simulated time, as a rehearsal does it."""
+    simulated.run(lambda clock: live(nullcontext(MemoryJournal(clock.now, gone=Owner.gone)), *story))
+
+
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.parametrize("tell_it", [in_a_database, in_memory])
 @settings(PATIENT, max_examples=40)
 @given(plan=plans(), script=scripts, all_lives=lives)
-def test_whatever_happens(plan: Plan, script: list[list[str]], all_lives: list[Life]) -> None:
+def test_whatever_happens(
+    tell_it: Callable[..., None], plan: Plan, script: list[list[str]], all_lives: list[Life]
+) -> None:
     """No transition that is not allowed, nothing before its needs, no limit exceeded, a legal rest at the end."""
-    asyncio.run(live(plan, script, all_lives))
+    tell_it(plan, script, all_lives)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tell_it", [in_a_database, in_memory])
 @settings(PATIENT, max_examples=500)
 @given(plan=plans(), script=scripts, all_lives=lives)
-def test_whatever_happens_often(plan: Plan, script: list[list[str]], all_lives: list[Life]) -> None:
+def test_whatever_happens_often(
+    tell_it: Callable[..., None], plan: Plan, script: list[list[str]], all_lives: list[Life]
+) -> None:
     """The same, looked for longer."""
-    asyncio.run(live(plan, script, all_lives))
+    tell_it(plan, script, all_lives)

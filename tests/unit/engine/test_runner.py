@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunChanged, StepChanged, Verb
-from changeover.engine.journal import Journal
+from changeover.engine.records import Records
 from changeover.model.plan import Step
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
@@ -29,7 +29,7 @@ from tests.enginekit import (
 S, R = StepState, RunState
 
 
-async def test_a_run_performs_every_step_once_and_in_order(journal: Journal) -> None:
+async def test_a_run_performs_every_step_once_and_in_order(journal: Records) -> None:
     """Needs and stages are barriers, and the end is recorded."""
     plan = a_plan([a_step("b", needs=("a",)), a_step("a")], [a_step("c")])
     run = await begin(journal, plan)
@@ -41,7 +41,7 @@ async def test_a_run_performs_every_step_once_and_in_order(journal: Journal) -> 
     assert (await journal.run(run)).ended_at is not None
 
 
-async def test_a_limit_is_never_exceeded(journal: Journal) -> None:
+async def test_a_limit_is_never_exceeded(journal: Records) -> None:
     """Steps that share a limit share its places; others do not wait for them."""
     limited = [a_step(f"x{number}", limits=("two",)) for number in range(7)]
     run = await begin(journal, a_plan([*limited, a_step("y")], limits={"two": 2}))
@@ -50,7 +50,7 @@ async def test_a_limit_is_never_exceeded(journal: Journal) -> None:
     assert action.most["two"] == 2
 
 
-async def test_a_failed_attempt_is_followed_by_another_after_the_wait(journal: Journal) -> None:
+async def test_a_failed_attempt_is_followed_by_another_after_the_wait(journal: Records) -> None:
     """As often as the plan allows; the clock is the world's."""
     run = await begin(journal, a_plan([a_step("x", attempts=3, retry_wait=5)]))
     action = Scripted(x="fail fail ok")
@@ -63,7 +63,7 @@ async def test_a_failed_attempt_is_followed_by_another_after_the_wait(journal: J
     assert action.contexts["x"].since == starts[0]
 
 
-async def test_an_action_is_told_its_run_and_its_time_limit(journal: Journal) -> None:
+async def test_an_action_is_told_its_run_and_its_time_limit(journal: Records) -> None:
     """It can name what it makes after the run, and end its own waiting before it is broken off."""
     run = await begin(journal, a_plan([a_step("x", timeout=7.5)]))
     action = Scripted()
@@ -73,7 +73,7 @@ async def test_an_action_is_told_its_run_and_its_time_limit(journal: Journal) ->
 
 @pytest.mark.parametrize("trouble", ["half", "blind"])
 async def test_what_may_be_half_there_is_not_performed_again_by_itself(
-    journal: Journal, trouble: str
+    journal: Records, trouble: str
 ) -> None:
     """Whatever the attempts left: a person looks at it first; once they ask for it, it is."""
     run = await begin(journal, a_plan([a_step("x", attempts=3, retry_wait=5)]))
@@ -91,7 +91,7 @@ async def test_what_may_be_half_there_is_not_performed_again_by_itself(
     assert action.performed == ["x", "x"]
 
 
-async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journal: Journal) -> None:
+async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journal: Records) -> None:
     """Nothing that needs it is launched; what went wrong and what to do is in the journal."""
     run = await begin(journal, a_plan([a_step("x", attempts=2)], [a_step("y")]))
     action = Scripted(x="fail fail")
@@ -104,7 +104,7 @@ async def test_a_step_that_fails_for_good_stops_the_run_with_the_evidence(journa
     assert (await journal.run(run)).ended_at is None
 
 
-async def test_what_is_in_flight_finishes_when_another_step_fails(journal: Journal) -> None:
+async def test_what_is_in_flight_finishes_when_another_step_fails(journal: Records) -> None:
     """A stop launches nothing new and breaks nothing off."""
     run = await begin(journal, a_plan([a_step("x"), a_step("y"), a_step("z", needs=("y",))]))
     action = Scripted(x="fail")
@@ -116,13 +116,13 @@ async def test_what_is_in_flight_finishes_when_another_step_fails(journal: Journ
     assert [status.steps[step].state for step in "xyz"] == [S.FAILED, S.DONE, S.PENDING]
 
 
-async def test_a_step_that_is_late_is_done_if_it_is_observed_done(journal: Journal) -> None:
+async def test_a_step_that_is_late_is_done_if_it_is_observed_done(journal: Records) -> None:
     """The time limit ends the waiting, the observation decides."""
     run = await begin(journal, a_plan([a_step("x", timeout=0.05)]))
     assert (await conduct(journal, run, Scripted(x="late"))).state is R.DONE
 
 
-async def test_a_step_that_hangs_fails_with_its_time_limit(journal: Journal) -> None:
+async def test_a_step_that_hangs_fails_with_its_time_limit(journal: Records) -> None:
     """With what was observed."""
     run = await begin(journal, a_plan([a_step("x", timeout=0.05)]))
     status = await conduct(journal, run, Scripted(x="hang"))
@@ -134,7 +134,7 @@ async def test_a_step_that_hangs_fails_with_its_time_limit(journal: Journal) -> 
     )
 
 
-async def test_performed_is_not_done_until_it_is_observed(journal: Journal) -> None:
+async def test_performed_is_not_done_until_it_is_observed(journal: Records) -> None:
     """An action that raises nothing and achieves nothing has failed."""
     run = await begin(journal, a_plan([a_step("x")]))
     status = await conduct(journal, run, Scripted(x="idle"))
@@ -142,7 +142,7 @@ async def test_performed_is_not_done_until_it_is_observed(journal: Journal) -> N
     assert status.steps["x"].state is S.FAILED
 
 
-async def test_an_effect_that_cannot_be_observed_is_looked_at_again(journal: Journal) -> None:
+async def test_an_effect_that_cannot_be_observed_is_looked_at_again(journal: Records) -> None:
     """It is in doubt meanwhile, and never performed twice."""
     run = await begin(journal, a_plan([a_step("x")]))
     action = Scripted(x="blind")
@@ -153,7 +153,7 @@ async def test_an_effect_that_cannot_be_observed_is_looked_at_again(journal: Jou
     ]
 
 
-async def test_a_defect_in_an_action_is_a_failed_step(journal: Journal) -> None:
+async def test_a_defect_in_an_action_is_a_failed_step(journal: Records) -> None:
     """The engine goes on, and the journal names the type."""
     run = await begin(journal, a_plan([a_step("x")]))
     status = await conduct(journal, run, Scripted(x="bug"))
@@ -162,14 +162,14 @@ async def test_a_defect_in_an_action_is_a_failed_step(journal: Journal) -> None:
     assert (last.error, last.evidence) == ("ZeroDivisionError", "ZeroDivisionError: a defect")
 
 
-async def test_a_step_of_an_unknown_kind_fails_and_says_so(journal: Journal) -> None:
+async def test_a_step_of_an_unknown_kind_fails_and_says_so(journal: Records) -> None:
     """The plan was made by a version that had it."""
     run = await begin(journal, a_plan([a_step("x")]))
     status = await conduct(journal, run)
     assert "no action 'scripted'" in status.steps["x"].evidence
 
 
-async def test_retried_by_a_person_it_is_observed_first(journal: Journal) -> None:
+async def test_retried_by_a_person_it_is_observed_first(journal: Records) -> None:
     """What they have done by hand is not done again; the count of attempts goes on, its time begins anew."""
     run = await begin(journal, a_plan([a_step("x"), a_step("y")], budgets=budgets(0, 0, 0)))
     action = Scripted(x="fail", y="fail")
@@ -187,7 +187,7 @@ async def test_retried_by_a_person_it_is_observed_first(journal: Journal) -> Non
 # Crashes
 
 
-async def crash_in_flight(journal: Journal, run: str, action: Scripted, step: str) -> None:
+async def crash_in_flight(journal: Records, run: str, action: Scripted, step: str) -> None:
     """End a conductor while that step is in flight, leaving the journal as a crash would."""
     action.hold[step] = asyncio.Event()
     conducting = asyncio.create_task(conduct(journal, run, action))
@@ -205,7 +205,7 @@ async def crash_in_flight(journal: Journal, run: str, action: Scripted, step: st
     [("whole", R.DONE, ["y"]), ("", R.DONE, ["x", "y"]), ("half", R.STOPPED, [])],
 )
 async def test_what_was_in_flight_at_a_crash_is_observed(
-    journal: Journal, effect: str, state: RunState, performed: list[str]
+    journal: Records, effect: str, state: RunState, performed: list[str]
 ) -> None:
     """Done: it goes on; absent: again; half done: a person decides."""
     run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
@@ -218,7 +218,7 @@ async def test_what_was_in_flight_at_a_crash_is_observed(
     assert status.epoch == 2
 
 
-async def test_what_cannot_be_observed_after_a_crash_waits_for_a_person(journal: Journal) -> None:
+async def test_what_cannot_be_observed_after_a_crash_waits_for_a_person(journal: Records) -> None:
     """With the reason why it could not be told."""
     run = await begin(journal, a_plan([a_step("x")]))
     action = Scripted()
@@ -229,7 +229,7 @@ async def test_what_cannot_be_observed_after_a_crash_waits_for_a_person(journal:
     assert status.steps["x"].evidence == "x cannot be reached"
 
 
-async def test_a_crash_does_not_use_up_an_attempt(journal: Journal) -> None:
+async def test_a_crash_does_not_use_up_an_attempt(journal: Records) -> None:
     """Only failures count against what the plan allows."""
     run = await begin(journal, a_plan([a_step("x", attempts=2)]))
     action = Scripted(x="ok fail ok")
@@ -238,7 +238,7 @@ async def test_a_crash_does_not_use_up_an_attempt(journal: Journal) -> None:
     assert action.performed == ["x", "x"]
 
 
-async def test_since_outlives_a_crash(journal: Journal) -> None:
+async def test_since_outlives_a_crash(journal: Records) -> None:
     """A timed gate goes on counting from its first start."""
     run = await begin(journal, a_plan([a_step("x")]))
     action = Scripted()
@@ -264,7 +264,7 @@ def a_batch(*nodes: str, stop: str = "stop") -> list[Step]:
     ]
 
 
-async def test_a_node_that_fails_within_the_budgets_is_set_aside(journal: Journal) -> None:
+async def test_a_node_that_fails_within_the_budgets_is_set_aside(journal: Records) -> None:
     """The rest of its steps are skipped, in later stages too, and the run goes on."""
     later = [a_step(f"app{number}/clean", unit=f"app{number}") for number in (1, 2)]
     run = await begin(journal, a_plan(a_batch("app1", "app2"), later, budgets=budgets(1, 1, 1)))
@@ -277,7 +277,7 @@ async def test_a_node_that_fails_within_the_budgets_is_set_aside(journal: Journa
     assert (last.actor, last.reason) == (FAILURE_BUDGET, "app1 was set aside: app1/stop failed")
 
 
-async def test_one_node_more_than_the_budget_stops_the_run(journal: Journal) -> None:
+async def test_one_node_more_than_the_budget_stops_the_run(journal: Records) -> None:
     """It says which budget, and how many there were."""
     run = await begin(journal, a_plan(a_batch("app1"), a_batch("app2"), budgets=budgets(1, 1, 5)))
     status = await conduct(journal, run, Scripted(app1__stop="fail", app2__stop="fail"))
@@ -285,13 +285,13 @@ async def test_one_node_more_than_the_budget_stops_the_run(journal: Journal) -> 
     assert status.reason == "app2/stop failed: 2 nodes failed in this run, the limit is 1"
 
 
-async def test_a_failure_that_is_no_nodes_is_in_no_budget(journal: Journal) -> None:
+async def test_a_failure_that_is_no_nodes_is_in_no_budget(journal: Records) -> None:
     """A database that fails is not one node of many."""
     run = await begin(journal, a_plan([a_step("main/expand")], budgets=budgets(9, 9, 9)))
     assert (await conduct(journal, run, Scripted(main__expand="fail"))).state is R.STOPPED
 
 
-async def test_a_node_that_is_brought_back_is_upgraded_after_all(journal: Journal) -> None:
+async def test_a_node_that_is_brought_back_is_upgraded_after_all(journal: Records) -> None:
     """To retry one of its steps brings back all that was set aside with it."""
     gate = a_gate("go")
     run = await begin(journal, a_plan(a_batch("app1", "app2"), [gate], budgets=budgets(1, 1, 1)))
@@ -306,7 +306,7 @@ async def test_a_node_that_is_brought_back_is_upgraded_after_all(journal: Journa
     assert action.performed[-2:] == ["app1/stop", "app1/start"]
 
 
-async def test_no_further_attempt_for_a_node_that_was_set_aside(journal: Journal) -> None:
+async def test_no_further_attempt_for_a_node_that_was_set_aside(journal: Records) -> None:
     """A step of it that is in flight still ends, but is not tried again."""
     steps = [a_step("app1/x", unit="app1"), a_step("app1/y", unit="app1", attempts=5)]
     run = await begin(journal, a_plan(steps, budgets=budgets(1, 1, 1)))
@@ -348,7 +348,7 @@ BAD = Verdict("capacity floor", Outcome.BAD, "1 of 2 in rotation", "bring one ba
     ],
 )
 async def test_an_interlock_stops_the_run_before_the_effect(
-    journal: Journal, verdict: Verdict | Exception, says: str
+    journal: Records, verdict: Verdict | Exception, says: str
 ) -> None:
     """The step has not begun; once the site is set right, to retry it goes on."""
     run = await begin(journal, a_plan([a_step("x")]))
@@ -360,7 +360,7 @@ async def test_an_interlock_stops_the_run_before_the_effect(
     assert (await conduct(journal, run, action)).state is R.DONE
 
 
-async def test_an_interlock_that_breaks_with_the_effect_stops_the_run_after_it(journal: Journal) -> None:
+async def test_an_interlock_that_breaks_with_the_effect_stops_the_run_after_it(journal: Records) -> None:
     """What was done is recorded, and nothing follows until a person continues."""
     run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
     action = Scripted()
@@ -370,7 +370,7 @@ async def test_an_interlock_that_breaks_with_the_effect_stops_the_run_after_it(j
     assert (await conduct(journal, run, action)).state is R.DONE
 
 
-async def test_good_verdicts_stop_nothing(journal: Journal) -> None:
+async def test_good_verdicts_stop_nothing(journal: Records) -> None:
     """They are asked twice for each attempt."""
     run = await begin(journal, a_plan([a_step("x")]))
     good = Interlock(*[Verdict("floor", Outcome.GOOD, "2 of 2")] * 2, BAD)
@@ -380,7 +380,7 @@ async def test_good_verdicts_stop_nothing(journal: Journal) -> None:
 # Commands
 
 
-async def test_a_gate_waits_for_its_approval(journal: Journal) -> None:
+async def test_a_gate_waits_for_its_approval(journal: Records) -> None:
     """The run rests, holds its site, and goes on with the actor in the journal."""
     run = await begin(journal, a_plan([a_gate("go")], [a_step("x")]))
     action = Scripted()
@@ -394,7 +394,7 @@ async def test_a_gate_waits_for_its_approval(journal: Journal) -> None:
     assert last.actor == "kim"
 
 
-async def test_a_gate_that_is_refused_stops_the_run(journal: Journal) -> None:
+async def test_a_gate_that_is_refused_stops_the_run(journal: Records) -> None:
     """And may be asked again."""
     run = await begin(journal, a_plan([a_gate("go")], budgets=budgets(9, 9, 9)))
     await conduct(journal, run, Scripted())
@@ -405,7 +405,7 @@ async def test_a_gate_that_is_refused_stops_the_run(journal: Journal) -> None:
     assert (await conduct(journal, run, Scripted())).state is R.WAITING
 
 
-async def test_commands_are_noticed_while_the_run_waits(journal: Journal) -> None:
+async def test_commands_are_noticed_while_the_run_waits(journal: Records) -> None:
     """A conductor told to stay needs no new one."""
     run = await begin(journal, a_plan([a_gate("go")]))
     conducting = asyncio.create_task(conduct(journal, run, Scripted(), on_stop="wait"))
@@ -415,7 +415,7 @@ async def test_commands_are_noticed_while_the_run_waits(journal: Journal) -> Non
     assert (await conducting).state is R.DONE
 
 
-async def test_a_pause_lets_what_is_in_flight_finish(journal: Journal) -> None:
+async def test_a_pause_lets_what_is_in_flight_finish(journal: Records) -> None:
     """Nothing new begins until it is continued, by the next conductor too."""
     run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
     action = Scripted()
@@ -432,7 +432,7 @@ async def test_a_pause_lets_what_is_in_flight_finish(journal: Journal) -> None:
     assert action.performed == ["x", "y"]
 
 
-async def test_a_pause_ends_the_wait_for_the_next_attempt(journal: Journal) -> None:
+async def test_a_pause_ends_the_wait_for_the_next_attempt(journal: Records) -> None:
     """The run rests at once; continued, the attempt is made."""
     run = await begin(journal, a_plan([a_step("x", attempts=2, retry_wait=1)]))
     action = Scripted(x="fail ok")
@@ -445,7 +445,7 @@ async def test_a_pause_ends_the_wait_for_the_next_attempt(journal: Journal) -> N
     assert (await conduct(journal, run, action)).state is R.DONE
 
 
-async def test_skipping_a_step_that_waits_for_its_next_attempt(journal: Journal) -> None:
+async def test_skipping_a_step_that_waits_for_its_next_attempt(journal: Records) -> None:
     """It is not made any more."""
     run = await begin(journal, a_plan([a_step("x", attempts=2, retry_wait=1)], [a_step("y")]))
     action = Scripted(x="fail ok")
@@ -457,7 +457,7 @@ async def test_skipping_a_step_that_waits_for_its_next_attempt(journal: Journal)
     assert action.performed == ["x", "y"]
 
 
-async def test_an_abort_lets_what_is_in_flight_finish_and_leaves_the_site_as_it_is(journal: Journal) -> None:
+async def test_an_abort_lets_what_is_in_flight_finish_and_leaves_the_site_as_it_is(journal: Records) -> None:
     """Then the run has ended, and the site is free."""
     run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
     action = Scripted()
@@ -476,7 +476,7 @@ async def test_an_abort_lets_what_is_in_flight_finish_and_leaves_the_site_as_it_
     await begin(journal, a_plan([a_step("x")]))
 
 
-async def test_an_abort_is_remembered_over_a_crash(journal: Journal) -> None:
+async def test_an_abort_is_remembered_over_a_crash(journal: Records) -> None:
     """The next conductor looks at what was in flight, and ends the run."""
     run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
     action = Scripted()
@@ -490,7 +490,7 @@ async def test_an_abort_is_remembered_over_a_crash(journal: Journal) -> None:
     assert (status.state, status.steps["x"].state) == (R.ABORTED, S.PENDING)
 
 
-async def test_commands_still_unanswered_at_the_end_are_refused(journal: Journal) -> None:
+async def test_commands_still_unanswered_at_the_end_are_refused(journal: Records) -> None:
     """Whoever sent them hears of it."""
     run = await begin(journal, a_plan([a_step("x")]))
     await tell(journal, run, Verb.ABORT, reason="enough")
@@ -500,7 +500,7 @@ async def test_commands_still_unanswered_at_the_end_are_refused(journal: Journal
     assert await answer(journal, late) == ("refused", why)
 
 
-async def test_a_refused_command_is_recorded_and_answered(journal: Journal) -> None:
+async def test_a_refused_command_is_recorded_and_answered(journal: Records) -> None:
     """With why, and it changes nothing."""
     run = await begin(journal, a_plan([a_gate("app1/go")]))
     number = await tell(journal, run, Verb.APPROVE, "app1/goo")
@@ -510,7 +510,7 @@ async def test_a_refused_command_is_recorded_and_answered(journal: Journal) -> N
     assert why in [event.refused for event in await journal.events(run) if isinstance(event, CommandTaken)]
 
 
-async def test_a_skipped_step_holds_the_finalize_gate(journal: Journal) -> None:
+async def test_a_skipped_step_holds_the_finalize_gate(journal: Records) -> None:
     """Until it is addressed, or accepted with a reason."""
     plan = a_plan([a_step("x"), a_step("y")], finalize=[a_gate("go"), a_step("drop", needs=("go",))])
     run = await begin(journal, plan)
@@ -532,7 +532,7 @@ async def test_a_skipped_step_holds_the_finalize_gate(journal: Journal) -> None:
 # Around it
 
 
-async def test_secrets_are_taken_out_of_everything_that_is_recorded(journal: Journal) -> None:
+async def test_secrets_are_taken_out_of_everything_that_is_recorded(journal: Records) -> None:
     """Evidence, errors, reasons and answers."""
     run = await begin(journal, a_plan([a_step("x")]))
     number = await tell(journal, run, Verb.APPROVE, "swordfish")
@@ -552,14 +552,14 @@ async def test_secrets_are_taken_out_of_everything_that_is_recorded(journal: Jou
     assert "did not come about" not in recorded
 
 
-async def test_long_evidence_is_cut(journal: Journal) -> None:
+async def test_long_evidence_is_cut(journal: Records) -> None:
     """What a command printed may be megabytes."""
     run = await begin(journal, a_plan([a_step("x")]))
     status = await conduct(journal, run, Scripted(), redact=lambda _: "x" * 5000)
     assert status.steps["x"].evidence.endswith("x… (1000 characters more)")
 
 
-async def test_the_observer_sees_every_event_once_it_is_durable(journal: Journal) -> None:
+async def test_the_observer_sees_every_event_once_it_is_durable(journal: Records) -> None:
     """From this conductor's claim on; an observer that fails is no reason to stop."""
     run = await begin(journal, a_plan([a_step("x")]))
     seen: list[Event] = []
@@ -572,7 +572,7 @@ async def test_the_observer_sees_every_event_once_it_is_durable(journal: Journal
     assert seen == (await journal.events(run))[1:]
 
 
-async def test_the_end_of_the_run_is_its_last_event(journal: Journal) -> None:
+async def test_the_end_of_the_run_is_its_last_event(journal: Records) -> None:
     """So that whoever follows it knows when to stop."""
     run = await begin(journal, a_plan([a_step("x")]))
     await conduct(journal, run, Scripted())
@@ -599,11 +599,11 @@ def _is(event: Event, state: StepState) -> bool:
     return isinstance(event, StepChanged) and event.state is state
 
 
-async def _state(journal: Journal, run: str) -> RunState:
+async def _state(journal: Records, run: str) -> RunState:
     return (await journal.run(run)).state
 
 
-async def _step(journal: Journal, run: str, step: str) -> StepState:
+async def _step(journal: Records, run: str, step: str) -> StepState:
     return (await journal.status(run)).steps[step].state
 
 

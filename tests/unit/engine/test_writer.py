@@ -1,38 +1,50 @@
 """The writer: durable, in order, and many at once."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
-from sqlalchemy.engine import Connection
 
-from changeover.engine import lease as leases
 from changeover.engine.events import StepChanged
 from changeover.engine.journal import Journal
+from changeover.engine.lease import Lease
 from changeover.engine.owner import Owner
-from changeover.engine.store import Store
+from changeover.engine.port import Entry
+from changeover.engine.records import Records
 from changeover.engine.writer import Writer
 from changeover.errors import JournalError
 from changeover.model.states import StepState
 from tests.enginekit import a_plan, a_step, begin
 
-T = TypeVar("T")
 
+@dataclass
+class Counting:
+    """Counts the transactions of a journal; the next one fails if it is told to."""
 
-class Counting(Store):
-    """A store that counts its transactions; the next one fails if it is told to."""
+    journal: Records
+    appended: int = 0
+    fails: Exception | None = None
 
-    def __init__(self, where: str) -> None:
-        super().__init__(where)
-        self.written = 0
-        self.fails: Exception | None = None
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        self.written += 1
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, before: Callable[[], None]) -> None:
+        self.appended += 1
         if self.fails:
             raise self.fails
-        return await super().write(work)
+        await type(self.journal).append(self.journal, lease, entries, before=before)
+
+
+@pytest.fixture
+def counting(journal: Records, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """What counts for that journal."""
+    it = Counting(journal)
+    monkeypatch.setattr(journal, "append", it.append)
+    return it
+
+
+async def a_writer(journal: Records) -> tuple[str, Writer]:
+    """A run, and what writes it."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    return run, Writer(journal, await journal.claim(run, Owner.current(), 0.0), lambda _: None)
 
 
 def changes(count: int) -> list[StepChanged]:
@@ -40,29 +52,36 @@ def changes(count: int) -> list[StepChanged]:
     return [StepChanged(seq=seq, step="x", state=StepState.RUNNING) for seq in range(3, 3 + count)]
 
 
-async def test_what_arrives_together_is_written_together(where: str) -> None:
+async def test_what_arrives_together_is_written_together(journal: Records, counting: Counting) -> None:
     """A hundred events in no more than three transactions, and in the order they came."""
-    store = Counting(where)
-    async with Journal(store) as journal:
-        run = await begin(journal, a_plan([a_step("x")]))
-        writer = Writer(store, await leases.claim(store, run, Owner.current(), 0.0), lambda _: None)
-        before = store.written
-        events = changes(100)
-        await asyncio.gather(*(writer.append([event]) for event in events))
-        assert store.written - before <= 3
-        assert (await journal.events(run))[2:] == events
+    run, writer = await a_writer(journal)
+    events = changes(100)
+    await asyncio.gather(*(writer.append([event]) for event in events))
+    assert counting.appended <= 3
+    assert (await journal.events(run))[2:] == events
 
 
 async def test_an_event_is_durable_when_append_returns(where: str) -> None:
     """Another process sees it then."""
     async with Journal.open(where) as journal, Journal.open(where) as other:
-        run = await begin(journal, a_plan([a_step("x")]))
-        writer = Writer(
-            journal.store, await leases.claim(journal.store, run, Owner.current(), 0.0), lambda _: None
-        )
+        run, writer = await a_writer(journal)
         (event,) = changes(1)
         await writer.append([event])
         assert (await other.events(run))[-1] == event
+
+
+async def test_what_is_recorded_together_is_there_together_or_not_at_all(journal: Records) -> None:
+    """A conductor that dies within the transaction has written nothing of it."""
+    run = await begin(journal, a_plan([a_step("x")]))
+    lease = await journal.claim(run, Owner.current(), 0.0)
+
+    def die() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await journal.append(lease, [Entry([event]) for event in changes(2)], before=die)
+    assert len(await journal.events(run)) == 2
+    assert (await journal.run(run)).ended_at is None
 
 
 @pytest.mark.parametrize(
@@ -72,18 +91,15 @@ async def test_an_event_is_durable_when_append_returns(where: str) -> None:
         (ZeroDivisionError("a defect"), "ZeroDivisionError: a defect"),
     ],
 )
-async def test_after_a_failure_nothing_is_written_any_more(where: str, raised: Exception, says: str) -> None:
+async def test_after_a_failure_nothing_is_written_any_more(
+    journal: Records, counting: Counting, raised: Exception, says: str
+) -> None:
     """Everyone who waits hears of it, and so does everyone who comes later."""
-    store = Counting(where)
-    async with Journal(store) as journal:
-        run = await begin(journal, a_plan([a_step("x")]))
-        writer = Writer(store, await leases.claim(store, run, Owner.current(), 0.0), lambda _: None)
-        store.fails = raised
-        results = await asyncio.gather(
-            *(writer.append([event]) for event in changes(3)), return_exceptions=True
-        )
-        assert [str(result) for result in results] == [says] * 3
-        store.fails = None
-        with pytest.raises(JournalError, match=says):
-            await writer.append(changes(1))
-        assert len(await journal.events(run)) == 2
+    run, writer = await a_writer(journal)
+    counting.fails = raised
+    results = await asyncio.gather(*(writer.append([event]) for event in changes(3)), return_exceptions=True)
+    assert [str(result) for result in results] == [says] * 3
+    counting.fails = None
+    with pytest.raises(JournalError, match=says):
+        await writer.append(changes(1))
+    assert len(await journal.events(run)) == 2

@@ -1,0 +1,110 @@
+"""One step: from the question whether it may be made to the record of what came of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from changeover.engine.attempt import Attempt, Came, Outcome
+from changeover.engine.events import RunChanged, StepChanged
+from changeover.engine.faults import Fault
+from changeover.engine.fold import RunStatus
+from changeover.engine.recorder import Recorder
+from changeover.model.plan import Step
+from changeover.model.release import Cause
+from changeover.model.states import RunState, StepState
+from changeover.model.values import Verdict
+
+S, R = StepState, RunState
+
+Guard = Callable[[Step], Awaitable[Verdict | None]]
+"""Asked right before the effect of a step and again after it; a verdict that is not good stops the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """Takes steps of one run.
+
+    `attempt` makes the next one at a step; `may_begin` is asked right before it is recorded as begun, and
+    `stopped` is called after an interlock has stopped the run.
+    """
+
+    status: RunStatus
+    recorder: Recorder
+    guard: Guard | None
+    attempt: Callable[[Step], Attempt]
+    may_begin: Callable[[], bool]
+    stopped: Callable[[], None]
+    sleep: Callable[[float], Awaitable[None]]
+    fault: Fault
+
+    async def begin(self, step: Step) -> None:
+        """One attempt."""
+        await self._ask_guard(step)
+        at = self.status.steps[step.id]
+        if not self.may_begin() or at.state is not S.PENDING:
+            return
+        begun_before, asked_for = at.attempt > 0, not at.since
+        # What was never done, or is back already, needs no undoing: on the way back it is looked at first.
+        look_first = begun_before or self.status.falling_back
+        await self.recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
+        self.fault("started")
+        attempt = self.attempt(step)
+        outcome = await attempt.look() if look_first else None
+        if begun_before and outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
+            # What may be half there is performed again only when a person says so.
+            after = _changed(step, S.FAILED, outcome)
+        else:
+            if outcome is None or outcome.came is not Came.DONE:
+                outcome = await attempt.make()
+            after = self._after(step, outcome)
+        self.fault("finishing")
+        await self.recorder.record(after)
+        self.fault("finished")
+        await self._ask_guard(step)
+        if after.state is S.IN_DOUBT:
+            await self.sleep(step.retry_wait)
+            await self.resolve(step)
+
+    async def resolve(self, step: Step) -> None:
+        """Look at a step in doubt: it is done, or to be done again, or a person has to decide."""
+        outcome = await self.attempt(step).look()
+        self.fault("observed")
+        at = self.status.steps[step.id]
+        if outcome.came is Came.DONE:
+            state = S.DONE
+        elif outcome.came is Came.ABSENT and at.failures < step.attempts:
+            state = S.PENDING
+        else:
+            state = S.FAILED
+        await self.recorder.record(_changed(step, state, outcome))
+
+    def _after(self, step: Step, outcome: Outcome) -> StepChanged:
+        at = self.status.steps[step.id]
+        if outcome.came is Came.DONE:
+            return _changed(step, S.DONE, outcome)
+        if outcome.came is Came.UNSEEN:
+            return _changed(step, S.IN_DOUBT, outcome)
+        again = at.failures + 1 < step.attempts and not self.status.is_set_aside(step.unit)
+        return _changed(step, S.PENDING if again else S.FAILED, outcome)
+
+    async def _ask_guard(self, step: Step) -> None:
+        """Stop the run if an interlock does not hold, or cannot be told."""
+        if self.guard is None:
+            return
+        try:
+            verdict = await self.guard(step)
+        except Exception as error:  # noqa: BLE001 - what cannot be asked does not hold
+            reason = f"the interlocks of {step.id} could not be asked: {error}"
+        else:
+            if verdict is None or verdict.good:
+                return
+            reason = f"{step.id}: {verdict.subject}: {verdict.evidence}"
+            reason += f" ({verdict.hint})" if verdict.hint else ""
+        if self.status.state in (R.RUNNING, R.PAUSED, R.WAITING) and not self.status.aborting:
+            await self.recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.INTERLOCK))
+            self.stopped()
+
+
+def _changed(step: Step, state: StepState, outcome: Outcome) -> StepChanged:
+    return StepChanged(
+        step=step.id, state=state, evidence=outcome.evidence, error=outcome.error, hint=outcome.hint
+    )
