@@ -13,17 +13,24 @@ from pathlib import Path
 
 import pytest
 
+from changeover.checks import machines
 from changeover.drivers.local import LocalHost
 from changeover.drivers.secrets import Secrets
 from changeover.drivers.ssh import SshHost
 from changeover.errors import HostError
 from changeover.model.site import Become, HostConfig
 from changeover.ports import Command, Host, Stream
+from changeover.simulation import SimulatedSite
+from tests.sites import a_site
 from tests.sshdkit import AS_ROOT, SMALL, PrivateSshd, sshd
 
 __all__ = ["sshd"]
 
 CANARY = "canary-5b1d'\"$(id)`id`\n;x"
+
+NO_SHELL = pytest.mark.not_simulated("it has no shell: it answers what checks ask, and nothing else is found")
+NO_INODES = pytest.mark.not_simulated("its files have neither links nor owners")
+NO_SOCKETS = pytest.mark.not_simulated("it has no sockets: what is behind them are ports of their own")
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="needs root")
 
@@ -41,6 +48,16 @@ class Subject:
         path = Path(tempfile.mkdtemp(dir=self.directory))
         path.chmod(0o700)
         return path
+
+
+def a_simulated_subject() -> Subject:
+    """A host in memory with the same two directories."""
+    site = SimulatedSite(a_site(1), "v1")
+    machine = site.hosts["app1"]
+    directory = Path("/srv/test")
+    machine.directories |= {str(directory), str(directory / SMALL)}
+    machine.free = 64 * 1024
+    return Subject(site.world.hosts["app1"], directory, directory / SMALL)
 
 
 @pytest.fixture
@@ -64,13 +81,21 @@ def small(directory: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(path)], check=True)
 
 
-DRIVERS = ["local", "ssh", pytest.param("ssh-with-password", marks=needs_root)]
+DRIVERS = [
+    "local",
+    "ssh",
+    pytest.param("ssh-with-password", id="ssh-with-password", marks=needs_root),
+    "simulated",
+]
 
 
 @pytest.fixture(params=DRIVERS)
 async def subject(request: pytest.FixtureRequest, directory: Path) -> AsyncIterator[Subject]:
-    """Every driver of the port in turn."""
+    """Every driver of the port in turn, and the simulation."""
     host: Host
+    if request.param == "simulated":
+        yield a_simulated_subject()
+        return
     if request.param == "local":
         host = LocalHost(HostConfig(name="here", address="", driver="local"), secrets=Secrets())
         mounted = request.getfixturevalue("small")
@@ -83,41 +108,48 @@ async def subject(request: pytest.FixtureRequest, directory: Path) -> AsyncItera
     await host.close()
 
 
+@NO_SHELL
 async def test_a_command_runs_to_its_end(subject: Subject) -> None:
     """Status, output and error output come back as they were."""
     result = await subject.host.run(Command("echo out; echo err >&2; exit 7"))
     assert (result.status, result.stdout, result.stderr) == (7, "out\n", "err\n")
 
 
+@NO_SHELL
 async def test_a_command_is_a_shell_line_with_an_empty_input(subject: Subject) -> None:
     """Pipes, quotes and newlines work, and reading standard input ends at once."""
     result = await subject.host.run(Command("cat\nprintf '%s|' \"a  b\" 'c'\"'\"'d' | tr a-z A-Z"))
     assert result.stdout == "A  B|C'D|"
 
 
+@NO_SHELL
 async def test_output_is_decoded_and_what_is_no_text_is_replaced(subject: Subject) -> None:
     """Unicode survives; bytes that are not UTF-8 become replacement characters."""
     result = await subject.host.run(Command("echo 'smörgås 漢字 🙂'; printf '\\377\\000x'"))
     assert result.stdout == "smörgås 漢字 🙂\n\ufffd\0x"
 
 
+@NO_SHELL
 async def test_a_command_that_dies_of_a_signal_has_the_status_a_shell_gives_it(subject: Subject) -> None:
     """128 and the number of the signal."""
     assert (await subject.host.run(Command("kill -9 $$"))).status == 137
 
 
+@NO_SHELL
 async def test_ten_megabytes_of_output_arrive(subject: Subject) -> None:
     """Large output is neither cut nor a deadlock."""
     result = await subject.host.run(Command("head -c 10485760 /dev/zero | tr '\\0' x"))
     assert len(result.stdout) == 10 * 1024 * 1024
 
 
+@NO_SHELL
 async def test_a_hundred_commands_at_once_all_end(subject: Subject) -> None:
     """More commands than one connection has sessions for wait their turn, and none mixes up its output."""
     results = await asyncio.gather(*(subject.host.run(Command(f"echo {n}; sleep 0.01")) for n in range(100)))
     assert [result.stdout for result in results] == [f"{n}\n" for n in range(100)]
 
 
+@NO_SHELL
 async def test_a_command_out_of_time_is_an_error_and_leaves_nothing_running(subject: Subject) -> None:
     """`HostError` names the host and the command; its processes are gone, and the host goes on working."""
     mark = subject.directory / "pid"
@@ -127,6 +159,7 @@ async def test_a_command_out_of_time_is_an_error_and_leaves_nothing_running(subj
     await _gone(mark)
 
 
+@NO_SHELL
 @needs_root
 async def test_a_command_with_other_rights_out_of_time_leaves_nothing_running(subject: Subject) -> None:
     """What the SSH user may not signal is ended by the host itself."""
@@ -136,6 +169,7 @@ async def test_a_command_with_other_rights_out_of_time_leaves_nothing_running(su
     await _gone(mark)
 
 
+@NO_SHELL
 async def test_a_command_that_is_cancelled_leaves_nothing_running(subject: Subject) -> None:
     """Cancelling the caller ends the processes too."""
     mark = subject.directory / "pid"
@@ -175,6 +209,7 @@ def _argument_lists() -> Iterator[bytes]:
             yield path.read_bytes()
 
 
+@NO_SHELL
 async def test_secrets_are_environment_variables(subject: Subject) -> None:
     """Whatever characters they hold."""
     result = await subject.host.run(
@@ -183,6 +218,7 @@ async def test_secrets_are_environment_variables(subject: Subject) -> None:
     assert result.stdout == f"{CANARY}/ünï"
 
 
+@NO_SHELL
 @needs_root
 async def test_secrets_and_other_rights_go_together(subject: Subject) -> None:
     """Also where sudo reads its password from the same standard input."""
@@ -192,6 +228,7 @@ async def test_secrets_and_other_rights_go_together(subject: Subject) -> None:
     assert (result.stdout, result.stderr) == (f"root\n{CANARY}", "said\n")
 
 
+@NO_SHELL
 @pytest.mark.parametrize("become", [False, pytest.param(True, marks=needs_root)])
 async def test_a_secret_is_in_no_argument_while_the_command_runs(subject: Subject, become: bool) -> None:
     """Every process list on the host is searched while the secret is in use."""
@@ -208,6 +245,7 @@ async def test_a_secret_is_in_no_argument_while_the_command_runs(subject: Subjec
     assert "canary-5b1d-value" not in repr(command) + repr(subject.host)
 
 
+@NO_SHELL
 async def test_a_name_that_no_variable_can_have_is_refused(subject: Subject) -> None:
     """It would be executed otherwise."""
     with pytest.raises(HostError, match="cannot be the name"):
@@ -215,11 +253,20 @@ async def test_a_name_that_no_variable_can_have_is_refused(subject: Subject) -> 
 
 
 async def test_a_file_is_read_as_it_was_written(subject: Subject) -> None:
-    """Any bytes, any name, with the mode asked for and nothing left beside it."""
-    path = subject.directory / 'it\'s $(a)\n "file"'
+    """Any bytes, any name; another content takes its place."""
+    path = str(subject.directory / 'it\'s $(a)\n "file"')
+    for content in (bytes(range(256)) * 100, b""):
+        await subject.host.write(path, content, mode=0o640)
+        assert await subject.host.read(path) == content
+
+
+@NO_INODES
+async def test_a_file_has_the_mode_asked_for_and_leaves_nothing_beside_it(subject: Subject) -> None:
+    """It is on the disk as it is read, and no draft of it is."""
+    path = subject.directory / "file"
     content = bytes(range(256)) * 4096
     await subject.host.write(str(path), content, mode=0o640)
-    assert await subject.host.read(str(path)) == content == path.read_bytes()
+    assert path.read_bytes() == content
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert [entry for entry in subject.directory.iterdir() if entry.is_file()] == [path]
 
@@ -241,6 +288,7 @@ async def test_a_file_in_a_directory_that_is_not_there_cannot_be_written(subject
         await subject.host.write(str(subject.directory / "none" / "file"), b"x")
 
 
+@NO_INODES
 async def test_readers_see_the_old_content_or_the_new(subject: Subject) -> None:
     """A file that is open while it is replaced stays whole: the new one is another inode."""
     path = subject.directory / "file"
@@ -250,6 +298,7 @@ async def test_readers_see_the_old_content_or_the_new(subject: Subject) -> None:
         assert (reader.read(), path.read_bytes()) == (b"old", b"newer")
 
 
+@NO_INODES
 async def test_a_symbolic_link_is_written_through(subject: Subject) -> None:
     """The link stays, its target is replaced."""
     target, link = subject.directory / "target", subject.directory / "link"
@@ -261,16 +310,26 @@ async def test_a_symbolic_link_is_written_through(subject: Subject) -> None:
 
 @needs_root
 async def test_a_full_disk_keeps_the_old_content(subject: Subject) -> None:
-    """The error says so, and nothing half-written stays behind."""
-    path = str(subject.small / "file")
+    """The error says so."""
+    path = str(subject.small / subject.directory.name)
     await subject.host.write(path, b"old")
     with pytest.raises(HostError, match="No space left on device"):
         await subject.host.write(path, b"x" * 200_000)
     assert await subject.host.read(path) == b"old"
-    assert (await subject.host.run(Command(f"ls -A {subject.small}"))).stdout == "file\n"
-    await subject.host.run(Command(f"rm {path}"))
 
 
+@NO_SHELL
+@needs_root
+async def test_a_full_disk_leaves_nothing_half_written(subject: Subject) -> None:
+    """What was there is all that is there."""
+    look = Command(f"ls -A {subject.small}")
+    before = await subject.host.run(look)
+    with pytest.raises(HostError, match="No space left on device"):
+        await subject.host.write(str(subject.small / "another"), b"x" * 200_000)
+    assert await subject.host.run(look) == before
+
+
+@NO_INODES
 @needs_root
 async def test_files_of_others_need_other_rights(subject: Subject) -> None:
     """With `become` they are read and replaced, and keep their owner."""
@@ -282,6 +341,7 @@ async def test_files_of_others_need_other_rights(subject: Subject) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
 
 
+@NO_SOCKETS
 async def test_a_stream_reads_up_to_a_mark(subject: Subject) -> None:
     """Both ways over a unix socket; closing twice is fine."""
     path = subject.directory / "socket"
@@ -291,6 +351,7 @@ async def test_a_stream_reads_up_to_a_mark(subject: Subject) -> None:
         await _assert_echoes(stream)
 
 
+@NO_SOCKETS
 @needs_root
 async def test_a_stream_to_a_socket_of_others(subject: Subject) -> None:
     """With `become` it is reached although the user may not open it."""
@@ -300,6 +361,7 @@ async def test_a_stream_to_a_socket_of_others(subject: Subject) -> None:
         await _assert_echoes(stream)
 
 
+@NO_SOCKETS
 async def test_a_stream_to_a_port(subject: Subject) -> None:
     """Both ways over TCP, as the host reaches it."""
     async with echoing() as port:
@@ -315,6 +377,7 @@ async def test_nobody_listens(subject: Subject) -> None:
         await subject.host.connect_tcp("127.0.0.1", 1)
 
 
+@NO_SOCKETS
 async def test_a_forward_leads_there(subject: Subject) -> None:
     """What connects to the address given reaches the port on the host."""
     async with echoing() as port, subject.host.forward("127.0.0.1", port) as here:
@@ -327,9 +390,19 @@ async def test_a_forward_leads_there(subject: Subject) -> None:
 
 async def test_a_host_is_used_again_after_it_was_closed(subject: Subject) -> None:
     """Closing lets go of connections; the next use opens one."""
-    await subject.host.run(Command("true"))
+    path = str(subject.directory / "file")
+    await subject.host.write(path, b"before")
     await subject.host.close()
-    assert (await subject.host.run(Command("echo again"))).stdout == "again\n"
+    assert await subject.host.read(path) == b"before"
+
+
+async def test_what_checks_ask_is_answered(subject: Subject) -> None:
+    """The room on the disk, for a path that is not there yet too, and the time: in the form that is understood."""
+    room = await machines.disk(subject.host, str(subject.directory / "not" / "there"), needed=1)
+    assert room.good, room
+    time = await subject.host.run(Command("date +%s.%N"))
+    assert (time.status, float(time.stdout) > 0) == (0, True)
+    assert not (await machines.disk(subject.host, str(subject.directory), needed=1 << 62)).good
 
 
 @asynccontextmanager
