@@ -205,8 +205,10 @@ class SshHost(PosixHost):
             try:
                 return await connection.create_process(line, encoding=None)
             except asyncssh.ChannelOpenError as error:
+                if connection.is_closed():
+                    raise self._lost(error) from None
                 wait = next(waits, None)
-                if wait is None or connection.is_closed():
+                if wait is None:
                     raise HostError(
                         f"{self.name}: sshd opens no session: {error.reason}",
                         hint=f"does its MaxSessions allow {SESSIONS}?",
