@@ -1,8 +1,13 @@
-"""The contract of the Database port, held against a real PostgreSQL and a real MariaDB."""
+"""The contract of the Database port, held against a real PostgreSQL and a real MariaDB.
+
+What is marked `everywhere` is held against the simulation too. The rest means nothing to it: it reads no SQL, and
+has neither files nor tools nor sessions that could be lost.
+"""
 
 import asyncio
 import os
 import pwd
+import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
 from threading import Event, Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -24,7 +29,9 @@ from changeover.model.release import SqlMigration
 from changeover.model.site import DatabaseConfig, HostConfig
 from changeover.model.values import Secret
 from changeover.ports import Database
+from changeover.simulation import SimulatedSite
 from tests.databasekit import CANARY, MariaDB, Postgres, frozen, running_mariadb, running_postgres
+from tests.sites import a_site
 
 Server = Postgres | MariaDB
 PATIENCE = 60.0
@@ -39,6 +46,9 @@ class Place:
     name: str
     directory: Path
     opened: list[Database]
+
+    executes: ClassVar[int] = 1
+    """How often the text of a migration is executed."""
 
     def open(self, user: str = "conductor", **changes: Any) -> Database:
         """The driver, as a conductor opens it."""
@@ -68,6 +78,18 @@ class Place:
         """The ids of the rows."""
         return [number for (number,) in self.run("SELECT id FROM notes ORDER BY id")]
 
+    @contextmanager
+    def open_transaction(self) -> Iterator[int]:
+        """A session that has read `notes` and does not end its transaction; its id."""
+        session = self.server.connect(self.name, "app")
+        with session.cursor() as cursor:
+            for statement in ("BEGIN", "SELECT count(*) FROM notes"):
+                cursor.execute(statement.encode())
+            try:
+                yield self.server.number(session)
+            finally:
+                session.close()
+
     def stopping_tools(self) -> dict[str, str]:
         """Options with which the dump stops itself before it begins, until somebody continues or kills it."""
         directory = self.directory.parent / "tools"
@@ -96,9 +118,51 @@ class Place:
         return self.directory / "main" / "before" / "dump"
 
 
+class SimulatedPlace(Place):
+    """The same in memory. Rows are their ids there."""
+
+    executes = 0
+
+    def __init__(self) -> None:
+        self.site = SimulatedSite(a_site(1), "v1")
+        self.opened = []
+        self.store = self.site.stores["main"]
+        self.store.tables = {"notes": frozenset(range(1, 101)), "marks": frozenset(range(1, 11))}
+
+    def open(self, user: str = "conductor", **changes: Any) -> Database:
+        """The one port that there is."""
+        return self.site.databases["main"]
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Of SQL, only to look at all rows of a table, and to delete them."""
+        for statement in statements:
+            verb, table = re.fullmatch(r"(SELECT \*|DELETE) FROM (\w+)", statement).groups()  # type: ignore[union-attr]
+            rows = [(number,) for number in sorted(self.store.tables[table])]
+            if verb == "DELETE":
+                self.store.tables[table] = frozenset()
+        return rows
+
+    def notes(self) -> list[int]:
+        """The ids of the rows."""
+        return sorted(self.store.tables["notes"])
+
+    @contextmanager
+    def open_transaction(self) -> Iterator[int]:
+        """A lock that is held until the end of the block."""
+        self.store.locked_until = float("inf")
+        yield 1
+        self.store.locked_until = 0.0
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """There is no server."""
+    yield None
+
+
 @pytest.fixture(scope="module", params=[running_postgres, running_mariadb], ids=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A real server for all tests of the module."""
+def server(request: pytest.FixtureRequest) -> Iterator[Server | None]:
+    """A real server for all tests of the module, or none: the simulation."""
     with request.param() as running:
         yield running
 
@@ -111,11 +175,23 @@ only_mariadb = pytest.mark.parametrize(
 )
 
 
+everywhere = pytest.mark.parametrize(
+    "server",
+    [running_postgres, running_mariadb, simulated],
+    ids=["postgresql", "mariadb", "simulated"],
+    indirect=True,
+    scope="module",
+)
+
+
 @pytest.fixture
 async def place(
-    server: Server, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    server: Server | None, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Place]:
     """A database of its own for the test, with a hundred rows."""
+    if server is None:
+        yield SimulatedPlace()
+        return
     monkeypatch.setenv("CANARY", CANARY)
     name = f"site_{abs(hash(request.node.name)) % 10**9}"
     server.create(name)
@@ -175,19 +251,6 @@ async def writing(place: Place) -> AsyncIterator[list[int]]:
             await asyncio.to_thread(thread.join)
 
 
-@contextmanager
-def open_transaction(place: Place) -> Iterator[int]:
-    """A session that has read `notes` and does not end its transaction; its id."""
-    session = place.server.connect(place.name, "app")
-    with session.cursor() as cursor:
-        for statement in ("BEGIN", "SELECT count(*) FROM notes"):
-            cursor.execute(statement.encode())
-        try:
-            yield place.server.number(session)
-        finally:
-            session.close()
-
-
 # Snapshots
 
 
@@ -205,22 +268,52 @@ async def test_a_snapshot_taken_while_others_write_is_verified(place: Place) -> 
     assert await database.find_snapshot("before") == verified
 
 
+@everywhere
 async def test_a_snapshot_says_what_is_in_it(place: Place) -> None:
-    """Rows by table, size and checksum are those of the dump, and the same data has the same fingerprint."""
+    """Rows by table; and the same data has the same fingerprint, other data another."""
     database = place.open()
     taken = await database.snapshot("before")
     rows = {name.removeprefix("public."): count for name, count in taken.rows.items()}
     assert rows == {"notes": 100, "marks": 10}
-    assert taken.path == str(place.dump)
-    assert taken.size == place.dump.stat().st_size
+    assert not taken.verified
     again = await database.snapshot("again")
     assert again.fingerprint == taken.fingerprint
+    place.run("DELETE FROM marks")
+    changed = await database.snapshot("changed")
+    assert changed.fingerprint != taken.fingerprint
+
+
+async def test_a_snapshot_is_a_dump_of_that_size(place: Place) -> None:
+    """Where it says that it is; a row that has changed and not gone shows in the fingerprint alone."""
+    database = place.open()
+    taken = await database.snapshot("before")
+    assert taken.path == str(place.dump)
+    assert taken.size == place.dump.stat().st_size
     place.run("UPDATE notes SET word = 'other' WHERE id = 7")
     changed = await database.snapshot("changed")
     assert changed.rows == taken.rows
     assert changed.fingerprint != taken.fingerprint
 
 
+@everywhere
+async def test_a_snapshot_is_found_until_it_is_dropped(place: Place) -> None:
+    """As it is, verified or not; dropped it is gone, and dropping it again is no error."""
+    database = place.open()
+    assert await database.find_snapshot("before") is None
+    taken = await database.snapshot("before")
+    assert await database.find_snapshot("before") == taken
+    verified = await database.verify_snapshot("before")
+    assert verified == msgspec.structs.replace(taken, verified=True)
+    assert await place.open().find_snapshot("before") == verified
+    for _ in range(2):
+        await database.drop_snapshot("before")
+        assert await database.find_snapshot("before") is None
+    for missing in (database.verify_snapshot, database.restore):
+        with pytest.raises(DatabaseError, match="no finished snapshot"):
+            await missing("before")
+
+
+@everywhere
 async def test_a_finished_snapshot_is_not_taken_again(place: Place) -> None:
     """A resumed run gets the snapshot that is there, not one of the changed database."""
     database = place.open()
@@ -354,6 +447,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
+@everywhere
 @pytest.mark.parametrize("label", ["../up", "", "a b", "a;b", ".hidden", "x.draft,1"])
 async def test_a_label_that_is_no_plain_name_is_refused(place: Place, label: str) -> None:
     """A label becomes a directory's name, so it is letters, digits and little else."""
@@ -374,7 +468,7 @@ async def test_a_restore_brings_back_the_old_rows_and_drops_later_ones(place: Pl
     place.run(
         "DELETE FROM notes WHERE id > 50", "INSERT INTO notes VALUES (500, 'later', NULL)", "DROP VIEW words"
     )
-    with open_transaction(place):
+    with place.open_transaction():
         await database.restore("before")
     assert place.notes() == list(range(1, 101))
     assert [entry.name for entry in await database.ledger()] == ["001"]
@@ -387,6 +481,22 @@ async def test_a_restore_brings_back_the_old_rows_and_drops_later_ones(place: Pl
         place.run("INSERT INTO marks VALUES (502, 502)")
 
 
+@everywhere
+async def test_a_restore_takes_rows_and_ledger_back(place: Place) -> None:
+    """To what they were when the snapshot was taken."""
+    database = place.open()
+    await database.migrate(SqlMigration("001", "CREATE TABLE early (id integer)", "c1"), lock_timeout=5)
+    await database.snapshot("before")
+    await database.verify_snapshot("before")
+    await database.migrate(SqlMigration("002", "CREATE TABLE late (id integer)", "c2"), lock_timeout=5)
+    place.run("DELETE FROM marks", "DELETE FROM notes")
+    await database.restore("before")
+    assert place.notes() == list(range(1, 101))
+    assert len(place.run("SELECT * FROM marks")) == 10
+    assert [entry.name for entry in await database.ledger()] == ["001"]
+
+
+@everywhere
 async def test_a_restore_can_be_repeated(place: Place) -> None:
     """A resumed run restores again and comes to the same."""
     database = place.open()
@@ -398,6 +508,7 @@ async def test_a_restore_can_be_repeated(place: Place) -> None:
     assert len(place.run("SELECT * FROM marks")) == 10
 
 
+@everywhere
 async def test_a_snapshot_that_is_not_verified_is_not_restored(place: Place) -> None:
     """The database is not touched."""
     database = place.open()
@@ -439,22 +550,31 @@ def columns(place: Place) -> set[str]:
     return {name for (name,) in place.run(query)}
 
 
+@everywhere
 async def test_a_migration_goes_in_once_and_out_again(place: Place) -> None:
     """Applied with its entry, not applied twice, reverted with its entry, not reverted twice."""
     database = place.open()
     assert await database.ledger() == ()
-    assert "2 statements applied" in await database.migrate(ADD, lock_timeout=5)
-    assert {"kind", "rank"} <= columns(place)
+    assert "applied" in await database.migrate(ADD, lock_timeout=5)
     (entry,) = await database.ledger()
     assert (entry.name, entry.checksum) == ("003_kind", "c3")
     assert 0 < entry.started_at <= entry.finished_at
     assert "already applied" in await database.migrate(ADD, lock_timeout=5)
     await database.revert(ADD, lock_timeout=5)
-    assert not {"kind", "rank"} & columns(place)
     assert await database.ledger() == ()
     assert "not in the ledger" in await database.revert(ADD, lock_timeout=5)
 
 
+async def test_the_text_of_a_migration_is_executed(place: Place) -> None:
+    """Every statement of it, and of its way back."""
+    database = place.open()
+    assert "2 statements applied" in await database.migrate(ADD, lock_timeout=5)
+    assert {"kind", "rank"} <= columns(place)
+    await database.revert(ADD, lock_timeout=5)
+    assert not {"kind", "rank"} & columns(place)
+
+
+@everywhere
 async def test_another_text_under_the_same_name_is_refused(place: Place) -> None:
     """What is in the database is not what the file says now."""
     database = place.open()
@@ -463,6 +583,7 @@ async def test_another_text_under_the_same_name_is_refused(place: Place) -> None
         await database.migrate(msgspec.structs.replace(ADD, checksum="c4"), lock_timeout=5)
 
 
+@everywhere
 @pytest.mark.parametrize("sql", ["", "  \n", "-- nothing\n/* at\n all */ ;;\n"])
 async def test_an_empty_file_is_refused(place: Place, sql: str) -> None:
     """It is a mistake, and no entry is written for it."""
@@ -472,6 +593,7 @@ async def test_an_empty_file_is_refused(place: Place, sql: str) -> None:
     assert await database.ledger() == ()
 
 
+@everywhere
 async def test_a_migration_without_down_is_not_reverted(place: Place) -> None:
     """The way back is the snapshot then."""
     database = place.open()
@@ -504,6 +626,7 @@ async def test_a_failing_statement_is_named_by_its_line(place: Place) -> None:
     assert await database.ledger() == ()
 
 
+@everywhere
 async def test_only_an_unfinished_migration_can_be_forgotten(place: Place) -> None:
     """One that is finished, or was never there, is no matter of forgetting."""
     database = place.open()
@@ -514,11 +637,23 @@ async def test_only_an_unfinished_migration_can_be_forgotten(place: Place) -> No
     assert len(await database.ledger()) == 1
 
 
+@everywhere
+async def test_a_lock_that_is_not_to_be_had_changes_nothing(place: Place) -> None:
+    """The error says so and who is in the way; once the way is free it goes in."""
+    database = place.open()
+    alter = SqlMigration("007", "ALTER TABLE notes ADD kind text", "c")
+    with place.open_transaction() as session:
+        with pytest.raises(LockTimeoutError, match=rf"no lock within 1 s.* {session} \("):
+            await database.migrate(alter, lock_timeout=1)
+        assert await database.ledger() == ()
+    assert "applied" in await database.migrate(alter, lock_timeout=5)
+
+
 async def test_a_long_transaction_makes_the_migration_give_up(place: Place) -> None:
     """It names who blocks, changes nothing, lets the others through, and goes in once the way is free."""
     database = place.open()
     alter = SqlMigration("007", "ALTER TABLE notes ADD kind text", "c")
-    with open_transaction(place) as session:
+    with place.open_transaction() as session:
         migrating = asyncio.create_task(database.migrate(alter, lock_timeout=1))
         await until(
             lambda: any("ALTER TABLE notes" in text for text in place.server.sessions(place.name).values())
@@ -559,6 +694,7 @@ async def test_the_server_process_lost_in_a_migration(place: Place) -> None:
         assert [(entry.name, entry.finished_at) for entry in ledger] == [("008", 0)]
 
 
+@everywhere
 async def test_two_conductors_apply_a_migration_once(place: Place) -> None:
     """The entry's name is unique: at most one of them runs the file."""
     migration = SqlMigration("009", "INSERT INTO notes VALUES (700, 'once', NULL)", "c")
@@ -567,7 +703,8 @@ async def test_two_conductors_apply_a_migration_once(place: Place) -> None:
     )
     assert any(isinstance(outcome, str) for outcome in outcomes)
     assert all(isinstance(outcome, str | DatabaseError) for outcome in outcomes)
-    assert place.notes().count(700) == 1
+    assert [entry.name for entry in await place.open().ledger()] == ["009"]
+    assert place.notes().count(700) == place.executes
 
 
 # A server that falls silent
