@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -67,7 +68,11 @@ class PostgresSession(Session):
             raise failure(error) from None
 
     def _let_go(self) -> None:
-        with socket.socket(fileno=os.dup(self._raw.pgconn.socket)) as way:
+        # It may have ended from the other side.
+        with (
+            suppress(OSError, psycopg.OperationalError),
+            socket.socket(fileno=os.dup(self._raw.pgconn.socket)) as way,
+        ):
             way.shutdown(socket.SHUT_RDWR)
 
 
