@@ -101,16 +101,21 @@ class Departure:
 
     @contextmanager
     def by_signal(self) -> Iterator[None]:
-        """While open, SIGINT and SIGTERM are the operator's word."""
+        """While open, SIGINT and SIGTERM are the operator's word, and so is the end of the terminal."""
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        for number in numbers:
-            loop.add_signal_handler(number, self.ask)
+        words = {signal.SIGINT: self.ask, signal.SIGTERM: self.ask, signal.SIGHUP: self.hang_up}
+        for number, word in words.items():
+            loop.add_signal_handler(number, word)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in words:
                 loop.remove_signal_handler(number)
+
+    def hang_up(self) -> None:
+        """The terminal has gone. That may be told several times, and is never the second word."""
+        if not self._pausing:
+            self.ask()
 
     def ask(self) -> None:
         """The operator's word."""

@@ -1,17 +1,20 @@
 """What the operator sees when something goes wrong: what happened and what to do next, never a traceback."""
 
+import errno
 import os
 import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 import typer
 
 from changeover.cli.exits import Exit, of_error
-from changeover.cli.output import Output
+from changeover.cli.output import Output, reader_gone
 from changeover.errors import ChangeoverError
 from changeover.report.document import Text, Tone
 
@@ -43,18 +46,29 @@ def explain(error: BaseException, output: Output, *, debug: bool, redact: Callab
             if not _usage(error):  # no arguments at all: the help has been printed instead
                 return Exit.BAD_INPUT
             return _say(output, Exit.BAD_INPUT, _usage(error), hint=_help_for(error), error=error)
-    crash = _crash_file(_traceback(error, redact))
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):
+            reader_gone()
+            return _say(
+                output, Exit.TROUBLE, f"the answer could not be written: {error.strerror}", error=error
+            )
+    crash = _kept(_traceback(error, redact))
     return _say(
         output,
         Exit.TROUBLE,
         f"sorry, this is a fault in Changeover itself: {type(error).__name__}",
-        hint=f"what is known about it is in {crash}; please send it along. "
-        "A run that was going on can be resumed: `changeover resume`",
+        hint=f"{crash}. A run that was going on can be resumed: `changeover resume`",
         error=error,
     )
 
 
-def _say(
+def _say(output: Output, code: Exit, message: str, **more: Any) -> Exit:
+    """Say it, if there is anybody left to hear it."""
+    with suppress(OSError):
+        _write(output, code, message, **more)
+    return code
+
+
+def _write(
     output: Output,
     code: Exit,
     message: str,
@@ -62,16 +76,15 @@ def _say(
     hint: str = "",
     error: BaseException | None = None,
     problems: Sequence[str] = (),
-) -> Exit:
+) -> None:
     if output.json:
         said = {"error": type(error).__name__ if error else "", "message": message, "hint": hint}
         document = {**said, "problems": problems, "exit": int(code)}
         output.err.write(msgspec.json.encode(document).decode() + "\n")
-        return code
+        return
     output.note(Text(f"error: {message}", Tone.BAD))
     if hint:
         output.note(f"hint: {hint}")
-    return code
 
 
 def _usage(error: BaseException) -> str:
@@ -96,8 +109,12 @@ def without_secrets(text: str, environ: Mapping[str, str]) -> str:
     return text
 
 
-def _crash_file(text: str) -> str:
-    handle, name = tempfile.mkstemp(prefix="changeover-crash-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    return name
+def _kept(text: str) -> str:
+    """Where the text is for whoever is to mend it."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="changeover-crash-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        return f"what is known about it could not be saved ({error.strerror}); --debug shows it"
+    return f"what is known about it is in {name}; please send it along"

@@ -10,7 +10,7 @@ import typer
 import changeover
 from changeover.cli import commanding, reading, running, writing
 from changeover.cli.failures import explain
-from changeover.cli.output import Output, reader_gone
+from changeover.cli.output import Output, prepare_streams, reader_gone
 from changeover.lab.cli import app as lab
 from changeover.probe.cli import app as probe
 
@@ -53,8 +53,7 @@ app = _app()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code; nothing an operator does ends in a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    prepare_streams()
     sys.exit(_run(given))
 
 

@@ -1,9 +1,11 @@
 """Where a command's words go: answers to standard output, everything else to standard error."""
 
+import codecs
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -29,6 +31,27 @@ def reader_gone() -> int:
     """The exit code then; what is still to be written goes nowhere, so that the interpreter does not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_CLOSED
+
+
+_PLAIN = {"✓": "+", "✗": "x", "▸": ">", "·": ".", "→": "->", "…": ".."}
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: our signs in an encoding that has none of them. `?` would say *waiting*."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+def prepare_streams() -> None:
+    """What is printed is never a reason to fail: not in an odd encoding, nor with a stream that is closed."""
+    codecs.register_error("changeover", spelled)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 -- for the whole process
+        elif mode == "w":
+            stream.reconfigure(errors="changeover")
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,15 @@ def read_plan(path: Path) -> Plan:
 
 
 def save(path: Path, content: bytes) -> None:
-    """Replace the file in one step, durably; `SpecError` if it cannot be written."""
+    """Replace the file in one step, durably; `SpecError` if it cannot be written.
+
+    What is no file, as a device or a pipe, is written to and never replaced; nor is a symbolic link.
+    """
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        path = path.resolve()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -102,6 +102,18 @@ async def test_the_second_word_leaves_at_once(conducted: Conducted) -> None:
     assert (await conducted.status()).in_flight == 1
 
 
+async def test_a_terminal_that_goes_away_is_a_first_word_however_often(conducted: Conducted) -> None:
+    """The shell and the kernel both tell it: what is in flight finishes all the same."""
+    task = await conducted.begin(PLAN, "wait")
+    await until(lambda: "a" in conducted.action.performed)
+    conducted.departure.hang_up()
+    conducted.departure.hang_up()
+    await until(lambda: conducted.departure._display.status.state is RunState.PAUSED)
+    conducted.action.hold["a"].set()
+    assert await task is Exit.STOPPED
+    assert (await conducted.status()).state is RunState.PAUSED
+
+
 async def test_a_run_at_rest_is_left_at_the_first_word(conducted: Conducted) -> None:
     """At a gate nothing is in flight: it is left as it is, waiting, without a pause."""
     task = await conducted.begin(a_plan([a_gate("g")]), "wait")

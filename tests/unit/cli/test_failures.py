@@ -1,7 +1,9 @@
 """What an operator sees when something goes wrong."""
 
 import io
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from changeover.cli import failures
 from changeover.cli.exits import Exit
 from changeover.cli.failures import explain, without_secrets
 from changeover.cli.output import Output
+from changeover.cli.plans import save
 from changeover.errors import FencedError, HostError, SpecError
 from changeover.spec import reference, starter
 from tests.terminalkit import Terminal
@@ -58,6 +61,27 @@ def test_a_fault_of_our_own_goes_to_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "Traceback" not in text
     assert crash.stat().st_mode & 0o077 == 0
     assert "ZeroDivisionError: *** 1/0" in crash.read_text()
+
+
+def test_a_fault_that_cannot_be_kept_is_still_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written the hint says how to see it."""
+    monkeypatch.setattr("tempfile.mkstemp", Mock(side_effect=OSError(30, "Read-only file system")))
+    code, words = said(ZeroDivisionError("oops"))
+    assert code is Exit.TROUBLE
+    assert "could not be saved (Read-only file system); --debug shows it" in words
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """A pipe gets the bytes; behind a symbolic link the file changes, and the link stays."""
+    reading, writing = os.pipe()
+    save(Path(f"/dev/fd/{writing}"), b"saved")
+    assert os.read(reading, 10) == b"saved"
+    os.close(reading)
+    os.close(writing)
+    (tmp_path / "link").symlink_to("file")
+    save(tmp_path / "link", b"saved")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"saved"
 
 
 def test_a_traceback_is_shown_only_on_request(changeover: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

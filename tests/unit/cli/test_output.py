@@ -1,13 +1,15 @@
 """What reaches the terminal, a pipe, and a pipe whose reader has gone."""
 
+import codecs
 import io
+import os
 import subprocess
 import sys
 
 import pytest
 
 from changeover.cli.live import JsonLines, Lines
-from changeover.cli.output import PIPE_CLOSED, Output
+from changeover.cli.output import PIPE_CLOSED, Output, spelled
 from changeover.engine.events import StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.model.states import StepState
@@ -76,3 +78,36 @@ def test_a_reader_who_has_gone_ends_a_command_quietly() -> None:
     with writer.stderr as stream:
         assert stream.read() == b""
     assert writer.wait() == PIPE_CLOSED
+
+
+def _changeover(redirected: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What the program comes to in a shell, with its streams as written there."""
+    line = f'"{sys.executable}" -c "from changeover.cli import main; main()" {redirected}'
+    # A shell line on purpose: only a shell closes streams and points them at devices.
+    return subprocess.run(
+        line, shell=True, capture_output=True, text=True, check=False, env={**os.environ, **environ}
+    )
+
+
+def test_a_full_disk_is_said_and_is_no_fault_of_ours() -> None:
+    """It ends with 1 and one line."""
+    ended = _changeover("schema > /dev/full")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "error: the answer could not be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_reason_to_fail(closed: str) -> None:
+    """Started by something that closed them, it does its work and leaves no word about it."""
+    ended = _changeover(f"schema {closed}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "+ x ? ->"), ("utf-8", "✓ ✗ ? →")])
+def test_signs_are_spelled_where_the_encoding_has_none(encoding: str, shown: str) -> None:
+    """A question mark is our sign for waiting, and stands for nothing else."""
+    codecs.register_error("changeover", spelled)
+    assert "✓ ✗ ? →".encode(encoding, "changeover").decode(encoding) == shown
+    assert "ж".encode("ascii", "changeover") == b"?"
