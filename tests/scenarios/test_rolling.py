@@ -304,23 +304,6 @@ async def test_within_the_failure_budget_a_node_is_set_aside(fresh_lab: LabUnder
     assert await operator.in_rotation() == set(fresh_lab.nodes)
 
 
-async def test_abort_leaves_the_site_where_it_is_and_another_run_finishes_it(
-    fresh_lab: LabUnderTest, journal: Path
-) -> None:
-    """Given a stopped run, when it is aborted, then nothing moves; tomorrow's run goes on from there to the end."""
-    operator = Operator(fresh_lab, journal)
-    operator.when("app2/stop", DONE, lambda: fresh_lab.set_fault("app2", "wrong-version", "v1"))
-    status = await operator.run()
-    assert stopped_at(status) == ["app2/version"]
-    before = await operator.in_rotation()
-    await operator.conductor.send(Verb.ABORT, actor="test", reason="tomorrow")
-    assert (await operator.resume()).state is RunState.ABORTED
-    assert await operator.in_rotation() == before
-    fresh_lab.set_fault("app2", "wrong-version", None)
-    assert upgraded(await operator.run())
-    assert await operator.in_rotation() == set(fresh_lab.nodes)
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one and a half MiB."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 VERBS = frozenset({"start", "stop", "restart", "reload"})
 """The capabilities that are systemctl's own words."""
 
+STARTS = frozenset({"start", "restart"})
+
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainStatus")
 
 LOG_LINES = 5
@@ -19,10 +21,13 @@ def tell(verb: str, unit: str) -> str:
     """Do it and print the unit's state; when it fails, the end of the unit's log goes to standard error.
 
     systemctl returns when the job has ended, after the unit's own TimeoutStartSec or TimeoutStopSec at the latest.
+    A unit that has failed too often is refused its start (systemd.unit(5), StartLimitBurst): what the new version
+    has used up must not keep the old one from starting.
     """
     name = shlex.quote(unit)
+    forget = f"systemctl reset-failed -- {name} 2>/dev/null; " if verb in STARTS else ""
     log = f"journalctl --unit={name} --lines={LOG_LINES} --no-pager --output=cat >&2"
-    return f"systemctl {shlex.quote(verb)} -- {name} || {{ status=$?; {log}; exit $status; }}; {show(unit)}"
+    return f"{forget}systemctl {shlex.quote(verb)} -- {name} || {{ status=$?; {log}; exit $status; }}; {show(unit)}"
 
 
 def show(unit: str) -> str:

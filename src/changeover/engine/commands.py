@@ -141,6 +141,15 @@ def turns_back(status: RunStatus) -> bool:
     return point_of_no_return(plan) not in _begun(status) and bool(way_back(plan, status.reached()).stages)
 
 
+def too_late(status: RunStatus, now: float) -> bool:
+    """Whether the deadline for the verification has passed, and the run was not stopped for that before."""
+    policy = status.plan.release.fallback
+    if not policy.deadline or status.late or status.falling_back or status.aborting or status.ended:
+        return False
+    verified = direction(stage_at(status), status.plan) is Direction.FORWARD
+    return not verified and now >= status.created_at + policy.deadline
+
+
 def stage_at(status: RunStatus) -> Stage:
     """The first stage that is not finished, or the last one."""
     stages = status.plan.stages

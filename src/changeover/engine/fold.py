@@ -62,7 +62,7 @@ class RunStatus:
     `plan` is what it executes: the plan it was created with (`first_plan`) or, once it goes back, the way back.
     `steps` holds those of both, `counts` says how many of the executed plan's are in each state. `aborting`
     says why nothing is begun any more, until the way back begins or, when `leaving`, the run ends where it is.
-    `cause` is the kind of reason why it stopped.
+    `cause` is the kind of reason why it stopped, `late` whether it ever was stopped by its deadline.
     """
 
     def __init__(self, run: str, plan: Plan) -> None:
@@ -70,6 +70,7 @@ class RunStatus:
         self.plan = plan
         self.first_plan = plan
         self.cause: Cause | None = None
+        self.late = False
         self.state = RunState.RUNNING
         self.reason = ""
         self.actor = ""
@@ -234,6 +235,7 @@ class RunStatus:
             )
         self.state, self.reason, self.changed_at = event.state, event.reason, event.at
         self.cause = event.cause
+        self.late = self.late or event.cause is Cause.DEADLINE
 
 
 def fold(run: str, plan: Plan, events: Iterable[Event]) -> RunStatus:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from changeover.errors import RefusedError
-from changeover.model.plan import Plan, Step
+from changeover.model.plan import Plan, Stage, Step
 
 
 class Graph:
@@ -31,6 +31,10 @@ class Graph:
                         within += 1
                 self.stage.append(number)
                 self.needs.append(within)
+
+    def stage_of(self, step: Step) -> Stage:
+        """The stage that the step is in."""
+        return self.plan.stages[self.stage[self.place[step.id]]]
 
 
 def check(plan: Plan) -> None:

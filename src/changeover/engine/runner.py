@@ -25,6 +25,7 @@ from changeover.engine.scheduler import Scheduler
 from changeover.engine.stepping import Guard, Stepper
 from changeover.errors import ChangeoverError, FencedError, JournalError
 from changeover.model.plan import Step
+from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.ports import World
 
@@ -92,7 +93,9 @@ class Runner:
         try:
             with uncollected():
                 await self._prepare()
+                deadline = self._status.created_at + self._status.plan.release.fallback.deadline
                 for watch in (
+                    watching.moment(self._world.clock, deadline, self._wake.set),
                     watching.keep(self._journal, self._lease, failed=self._fail, fault=self._fault),
                     watching.commands(self._journal, self._run, self._poll, self._mail_arrived),
                 ):
@@ -126,6 +129,7 @@ class Runner:
             self._guard,
             attempt=self._attempt,
             may_begin=lambda: self._launching,
+            done=self._over,
             stopped=self._reschedule,
             sleep=self._world.clock.sleep,
             fault=self._fault,
@@ -159,7 +163,7 @@ class Runner:
                 await self._wake.wait()
                 self._wake.clear()
         self._land()
-        while self._flight.flying:
+        while self._flight.busy:
             await self._wake.wait()
             self._wake.clear()
             self._land()
@@ -202,10 +206,13 @@ class Runner:
 
     def _land(self) -> None:
         """Take in what has ended since."""
-        for step, task in self._flight.landed():
-            self._scheduler.release(step)
+        for step, task, over in self._flight.landed():
+            if not over:
+                self._scheduler.release(step)
             if task.cancelled() or task.exception() is not None:
                 self._fail(task.exception() if not task.cancelled() else None)
+                continue
+            if over:
                 continue
             at = self._status.steps[step.id]
             if at.state in SATISFIED:
@@ -237,8 +244,13 @@ class Runner:
             self._reschedule()
 
     async def _judge(self) -> None:
-        """What failed either sets its unit aside, within the failure budgets, or stops the run."""
+        """What failed either sets its unit aside, within the failure budgets, or stops the run; so does lateness."""
         status = self._status
+        if commands.too_late(status, self._world.clock.now()):
+            deadline = status.plan.release.fallback.deadline
+            reason = f"it was not verified within {deadline:g} s, as `upgrade.fallback.deadline` wants it"
+            await self._recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.DEADLINE))
+            self._reschedule()
         while (
             status.counts[S.FAILED]
             and not status.aborting
@@ -260,7 +272,10 @@ class Runner:
 
     async def _launch(self) -> None:
         while self._launching and (step := self._scheduler.next()):
-            if step.person:
+            if step.person and self._status.falling_back:
+                behind = [it for it in self._graph.stage_of(step).steps if not it.person]
+                self._flight.begin(step, self._stepper.ask(step, behind))
+            elif step.person:
                 self._scheduler.release(step)
                 await self._recorder.record(StepChanged(step=step.id, state=S.WAITING))
             else:
@@ -304,6 +319,13 @@ class Runner:
         return self._going and not self._status.counts[S.FAILED]
 
     # What the others tell it
+
+    def _over(self, step: Step) -> None:
+        """What needs the step may begin: what it records follows what the step has recorded."""
+        self._flight.over(step)
+        self._scheduler.release(step)
+        self._scheduler.satisfy(step)
+        self._wake.set()
 
     def _again(self, step: Step) -> None:
         self._scheduler.again(step)

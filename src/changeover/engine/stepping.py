@@ -1,10 +1,10 @@
 """One step: from the question whether it may be made to the record of what came of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from changeover.engine.attempt import Attempt, Came, Outcome
-from changeover.engine.events import RunChanged, StepChanged
+from changeover.engine.events import POLICY, RunChanged, StepChanged
 from changeover.engine.faults import Fault
 from changeover.engine.fold import RunStatus
 from changeover.engine.recorder import Recorder
@@ -23,7 +23,8 @@ Guard = Callable[[Step], Awaitable[Verdict | None]]
 class Stepper:
     """Takes steps of one run.
 
-    `attempt` makes the next one at a step; `may_begin` is asked right before it is recorded as begun, and
+    `attempt` makes the next one at a step; `may_begin` is asked right before it is recorded as begun. `done` is
+    called when one is, and its interlocks were asked again: what is recorded from then on is not durable before it.
     `stopped` is called after an interlock has stopped the run.
     """
 
@@ -32,6 +33,7 @@ class Stepper:
     guard: Guard | None
     attempt: Callable[[Step], Attempt]
     may_begin: Callable[[], bool]
+    done: Callable[[Step], None]
     stopped: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]]
     fault: Fault
@@ -57,12 +59,25 @@ class Stepper:
                 outcome = await attempt.make()
             after = self._after(step, outcome)
         self.fault("finishing")
-        await self.recorder.record(after)
-        self.fault("finished")
+        recorded = self.recorder.record(after)
         await self._ask_guard(step)
+        if after.state is S.DONE:
+            self.done(step)
+        await recorded
+        self.fault("finished")
         if after.state is S.IN_DOUBT:
             await self.sleep(step.retry_wait)
             await self.resolve(step)
+
+    async def ask(self, gate: Step, behind: Sequence[Step]) -> None:
+        """Wait for a person; not for one who would agree to what is there already, as on a way back."""
+        looks = [await self.attempt(step).look() for step in behind]
+        await self.recorder.record(StepChanged(step=gate.id, state=S.WAITING))
+        if looks and all(look.came is Came.DONE for look in looks):
+            seen = "; ".join(look.evidence for look in looks)
+            await self.recorder.record(
+                StepChanged(step=gate.id, state=S.DONE, actor=POLICY, reason=f"nothing to agree to: {seen}")
+            )
 
     async def resolve(self, step: Step) -> None:
         """Look at a step in doubt: it is done, or to be done again, or a person has to decide."""

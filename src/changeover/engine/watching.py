@@ -8,6 +8,7 @@ from changeover.engine.faults import Fault
 from changeover.engine.lease import Lease
 from changeover.engine.port import JournalPort
 from changeover.errors import FencedError, JournalError
+from changeover.ports import Clock
 
 
 async def keep(
@@ -39,3 +40,12 @@ async def commands(journal: JournalPort, run: str, poll: float, arrived: Callabl
         if await journal.pending_commands(run):
             arrived()
         await journal.arrival(run, poll)
+
+
+async def moment(clock: Clock, at: float, come: Callable[[], None]) -> None:
+    """Say when that moment (seconds since the epoch) has come; nothing if it is past."""
+    if clock.now() >= at:
+        return
+    while (left := at - clock.now()) > 0:
+        await clock.sleep(left)
+    come()

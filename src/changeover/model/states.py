@@ -63,6 +63,7 @@ RUN_TRANSITIONS: dict[tuple[RunState, RunState], str] = {
     (R.WAITING, R.STOPPED): "a person refused the gate",
     (R.WAITING, R.ABORTED): "a person ended it",
     (R.STOPPED, R.RUNNING): "a person retried or skipped what had failed",
+    (R.STOPPED, R.STOPPED): "its deadline passed while it was stopped for another reason",
     (R.STOPPED, R.PAUSED): "a person paused it before deciding on what had failed",
     (R.STOPPED, R.ABORTED): "a person ended it",
 }

@@ -15,6 +15,9 @@ def test_the_lines() -> None:
         "systemctl stop -- app.service || { status=$?; journalctl --unit=app.service --lines=5 --no-pager "
         f"--output=cat >&2; exit $status; }}; {SHOW}"
     )
+    assert systemd.tell("start", "app.service").startswith(
+        "systemctl reset-failed -- app.service 2>/dev/null; systemctl start -- app.service || "
+    )
     assert "-- 'x; id'" in systemd.tell("stop", "x; id")
 
 

@@ -12,6 +12,7 @@ from changeover.engine.records import Records
 from changeover.model.plan import Direction, Plan, Step
 from changeover.model.release import Cause, Fallback
 from changeover.model.states import RunState, StepState
+from changeover.simulation import SimulatedClock
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, eventually, tell
 
 S, R = StepState, RunState
@@ -228,3 +229,77 @@ async def test_the_way_back_can_be_paused(journal: Records) -> None:
     assert (await conducting).state is R.PAUSED
     await tell(journal, run, Verb.CONTINUE)
     assert (await conduct(journal, run, site)).state is R.FELL_BACK
+
+
+class Still:
+    """A clock that stands."""
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def now(self) -> float:
+        """The same, whenever it is asked."""
+        return self._at
+
+    async def sleep(self, seconds: float) -> None:
+        """For ever, unless it is for no time."""
+        if seconds > 0:
+            await asyncio.Event().wait()
+
+
+def by_a_minute(plan: Plan, **stages: str) -> Plan:
+    """The plan, which is to be verified within a minute."""
+    late = Fallback(when=frozenset({Cause.DEADLINE}), deadline=60.0, stages=stages)
+    return msgspec.structs.replace(plan, release=msgspec.structs.replace(plan.release, fallback=late))
+
+
+async def test_a_passed_deadline_begins_the_way_back_whatever_holds_the_run(journal: Records) -> None:
+    """A gate that nobody answers is no reason to miss it."""
+    site = Site()
+    run = await begin(journal, by_a_minute(a_plan([there("a")], [a_gate("go")])))
+    created = (await journal.status(run)).created_at
+    assert (await conduct(journal, run, site, clock=Still(created + 59))).state is R.WAITING
+    status = await conduct(journal, run, site, clock=Still(created + 60))
+    assert (status.state, site.performed) == (R.FELL_BACK, ["a", "back/a"])
+
+
+async def test_a_conductor_that_waits_begins_the_way_back_when_the_moment_comes(journal: Records) -> None:
+    """Nobody has to tell it, and no step has to end first."""
+    run = await begin(journal, by_a_minute(a_plan([there("a")], [a_gate("go")])))
+    clock = SimulatedClock((await journal.status(run)).created_at)
+    status = await conduct(journal, run, Site(), clock=clock, on_stop="wait")
+    assert (status.state, clock.now() >= status.created_at + 60) == (R.FELL_BACK, True)
+
+
+async def test_once_verified_finalize_may_wait_as_long_as_it_likes(journal: Records) -> None:
+    """The deadline is for the upgrade, not for giving up the way back."""
+    run = await begin(journal, by_a_minute(a_plan([there("a")], finalize=[a_gate("done")])))
+    created = (await journal.status(run)).created_at
+    assert (await conduct(journal, run, Site(), clock=Still(created))).state is R.WAITING
+    assert (await conduct(journal, run, Site(), clock=Still(created + 90))).state is R.WAITING
+
+
+async def test_a_person_may_go_on_past_the_deadline(journal: Records) -> None:
+    """Where the stage asks, the run stops once; continued, it is not stopped for that again."""
+    plan = by_a_minute(a_plan([there("a")], [a_gate("go"), there("b", needs=("go",))]), stage2="ask")
+    run = await begin(journal, plan)
+    created = (await journal.status(run)).created_at
+    await conduct(journal, run, site := Site(), clock=Still(created))
+    status = await conduct(journal, run, site, clock=Still(created + 61))
+    assert (status.state, status.cause) == (R.STOPPED, Cause.DEADLINE)
+    await tell(journal, run, Verb.APPROVE, "go")
+    assert (await conduct(journal, run, site, clock=Still(created + 61))).state is R.DONE
+
+
+async def test_nobody_is_asked_to_agree_to_what_is_so_already(journal: Records) -> None:
+    """A gate of the way back before something that never happened opens by itself, and says why."""
+    plan = falling(a_plan([there("a")], [there("b")], [there("c")]), Cause.FAILURE, stage2=Direction.ASK)
+    site = Site(b="fail")
+    run = await begin(journal, plan)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    assert status.state is R.FELL_BACK
+    gate = status.steps["back/stage2/approve"].last
+    assert gate
+    assert (gate.actor, gate.reason) == ("policy", "nothing to agree to: back/b is whole")

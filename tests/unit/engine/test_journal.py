@@ -19,7 +19,7 @@ from changeover.engine.owner import Owner
 from changeover.engine.records import Records
 from changeover.errors import JournalError, LockedError, RefusedError
 from changeover.model.states import RunState, StepState
-from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
+from tests.enginekit import PATIENCE, Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
 from tests.pg import PostgresServer
 
 PLAN = a_plan([a_step("x")])
@@ -191,7 +191,7 @@ async def test_a_database_server_that_dies_stops_the_run_resumably(postgres_serv
                 postgres_server.control("-m", "immediate", "restart")
 
         with pytest.raises(JournalError) as failed:
-            await conduct(journal, run, action, observer=restart)
+            await conduct(journal, run, action, observer=restart, poll=PATIENCE)
         assert "look at the PostgreSQL server" in failed.value.hint
         assert action.performed == ["x"]
         assert (await conduct(journal, run, action)).state is RunState.DONE

@@ -2,13 +2,17 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from changeover.actions.base import Context
 from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunChanged, StepChanged, Verb
+from changeover.engine.lease import Lease
+from changeover.engine.port import Entry
 from changeover.engine.records import Records
-from changeover.model.plan import Step
+from changeover.model.plan import Operation, Step
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
 from tests.enginekit import (
@@ -370,6 +374,37 @@ async def test_an_interlock_that_breaks_with_the_effect_stops_the_run_after_it(j
     assert (await conduct(journal, run, action)).state is R.DONE
 
 
+async def test_a_step_that_follows_another_is_recorded_together_with_its_end(
+    journal: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One transaction less for each step, and the effect still begins after both are durable."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    append, together = journal.append, []
+
+    async def recorded(lease: Lease, entries: Sequence[Entry], *, before: Callable[[], None]) -> None:
+        together.append([_said(event) for entry in entries for event in entry.events])
+        await append(lease, entries, before=before)
+
+    class Watching(Scripted):
+        async def perform(self, operation: Operation, context: Context) -> str:
+            performed.append((operation.target, (await journal.events(run))[-1]))
+            return await super().perform(operation, context)
+
+    performed: list[tuple[str, Event]] = []
+    monkeypatch.setattr(journal, "append", recorded)
+    await conduct(journal, run, Watching())
+    assert together == [["x running"], ["x done", "y running"], ["y done"], ["run done"]]
+    assert [(name, _said(event)) for name, event in performed] == [("x", "x running"), ("y", "y running")]
+
+
+async def test_what_an_interlock_stops_after_a_step_lets_nothing_begin(journal: Records) -> None:
+    """Although the end of the step is being recorded meanwhile."""
+    run = await begin(journal, a_plan([a_step("x")], [a_step("y")]))
+    await conduct(journal, run, Scripted(), guard=Interlock(None, BAD))
+    said = [_said(event) for event in (await journal.events(run))[2:]]
+    assert said == ["x running", "x done", "run stopped"]
+
+
 async def test_good_verdicts_stop_nothing(journal: Records) -> None:
     """They are asked twice for each attempt."""
     run = await begin(journal, a_plan([a_step("x")]))
@@ -593,6 +628,12 @@ class _FrozenClock:
     async def sleep(self, seconds: float) -> None:
         self.asked.set()
         await asyncio.Event().wait()
+
+
+def _said(event: Event) -> str:
+    if isinstance(event, StepChanged):
+        return f"{event.step} {event.state}"
+    return f"run {event.state}" if isinstance(event, RunChanged) else type(event).__name__
 
 
 def _is(event: Event, state: StepState) -> bool:
