@@ -17,6 +17,9 @@ from typing import Any
 import psycopg
 import pymysql
 
+from changeover.lab import DatabaseKind, Layout, operations
+from changeover.lab.cluster import Cluster
+from tests.labkit import LabUnderTest
 from tests.pg import PostgresServer, running_server
 
 CANARY = "canary-5f0c9e-of-the-database"
@@ -223,6 +226,24 @@ def running_mariadb() -> Iterator[MariaDB]:
             process.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def lab_with(database: DatabaseKind, nodes: int) -> Iterator[LabUnderTest]:
+    """A lab of hosts on that database, of a name no other test run has."""
+    layout = Layout(
+        name=f"test-{database}-{os.getpid()}",
+        nodes=nodes,
+        database=database,
+        startup_seconds=0.3,
+        session_idle_seconds=5,
+    )
+    try:
+        cluster = operations.up(layout)
+        assert isinstance(cluster, Cluster)
+        yield LabUnderTest(cluster)
+    finally:
+        operations.down(layout.name)
 
 
 @contextmanager

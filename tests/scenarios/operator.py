@@ -17,7 +17,10 @@ from tests.labkit import LabUnderTest
 
 
 class Operator:
-    """Conducts the upgrade of a lab. `limits` and `release` replace parts of the file's `upgrade` section."""
+    """Conducts the upgrade of a lab. `limits` and `release` replace parts of the file's `upgrade` section.
+
+    `silence` is how long the database may be silent.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Operator:
         *,
         limits: dict[str, object] | None = None,
         attempts: int = 30,
+        silence: float = 30.0,
         **release: object,
     ) -> None:
         spec = load(lab.cluster.directory.path / "changeover.yaml")
@@ -37,7 +41,14 @@ class Operator:
         )
         self.lab = lab
         self.events: list[Event] = []
-        self.conductor = Conductor(msgspec.structs.replace(spec, release=changed), str(journal))
+        site = msgspec.structs.replace(
+            spec.site,
+            databases=tuple(
+                msgspec.structs.replace(it, options={**it.options, "silence": silence})
+                for it in spec.site.databases
+            ),
+        )
+        self.conductor = Conductor(msgspec.structs.replace(spec, site=site, release=changed), str(journal))
         self._when: list[tuple[str, StepState, Callable[[], object]]] = []
 
     def when(self, step: str, state: StepState, happens: Callable[[], object]) -> None:
