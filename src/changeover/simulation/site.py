@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from changeover.errors import PortError
 from changeover.model.release import Ability, CommandMigration, Release
@@ -29,6 +29,8 @@ from changeover.simulation.state import NEVER, Machine, Pool, Server, SimulatedN
 Transition = Callable[["SimulatedSite"], None]
 """A change of a site. It names what it changes and holds none of it, so that it can be made in a fork."""
 
+Watcher = Callable[["SimulatedSite"], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -45,8 +47,11 @@ class SimulatedSite:
     With a `release`, the capabilities that its migrations name work, and the versions can do on the schemas what
     it promises, unless `abilities` says otherwise. `orphans_end` says what comes of a call whose conductor dies, which
     cancels it: it goes on to its end, or stays as far as it was. Tests and rehearsals may change any field of `hosts`,
-    `nodes`, `pools` and `stores`, and call `settle` then.
+    `nodes`, `pools` and `stores`, and call `settle` then. `watcher` is called with the site after each of its moments;
+    a fork has none. `flows` says where each balancer, in the order of `pools`, sends its clients from that moment on.
     """
+
+    watcher: Watcher = staticmethod(lambda _site: None)
 
     def __init__(
         self,
@@ -103,15 +108,15 @@ class SimulatedSite:
             self.application,
             self.clock,
         )
-        self._flows: list[Flow] = []
+        self.flows: list[Flow] = []
         self.revision = 0
         self.moment = self.clients.counted
         self._look(self.moment)
         self.settle()
 
-    def fork(self, clock: Clock) -> "SimulatedSite":
+    def fork(self, clock: Clock) -> Self:
         """The same site, at the same moment, that goes on by itself; `clock` must not be behind this one's."""
-        it = object.__new__(SimulatedSite)
+        it = object.__new__(type(self))
         it.site, it.clock, it.abilities, it.durations = self.site, clock, self.abilities, self.durations
         it.commands = self.commands
         it.hosts = {name: host.copy() for name, host in self.hosts.items()}
@@ -130,14 +135,14 @@ class SimulatedSite:
         now = self.clock.now()
         while self._due <= now:
             at = self._due
-            self.clients.count(self._flows, at)
+            self.clients.count(self.flows, at)
             self.moment = at
             for orphan in [orphan for orphan in self.orphans if orphan.at <= at]:
                 self.orphans.remove(orphan)
                 with suppress(PortError):  # nobody is there any more to hear of it
                     orphan.end(self)
             self._look(at)
-        self.clients.count(self._flows, now)
+        self.clients.count(self.flows, now)
         self._look(now)
         return now
 
@@ -149,21 +154,21 @@ class SimulatedSite:
     def count(self) -> float:
         """The same, with the clients counted up to now."""
         now = self.catch_up()
-        self.clients.count(self._flows, now)
+        self.clients.count(self.flows, now)
         return now
 
     def change(self, transition: Transition) -> None:
         """Make a change now."""
-        self.settle()
+        now = self.moment = self.count()
         try:
             transition(self)
         finally:
-            self._look(self.clock.now())
+            self._look(now)
 
     def orphan(self, orphan: Orphan) -> None:
         """Let something end by itself at its time, unless its host dies before."""
         self.orphans.append(orphan)
-        self.settle()
+        self._due = min(self._due, orphan.at)
 
     def _look(self, now: float) -> None:
         """See who serves whom from now on, and when that is going to change."""
@@ -177,11 +182,11 @@ class SimulatedSite:
             serving[name] = stores_up and node.running in living and self._serves(node, now)
             if node.running and node.well_at > now:
                 due = min(due, node.well_at)
-        self._flows = []
+        self.flows = []
         for pool in self.pools.values():
             self._check(pool, serving, now)
             if pool.host and not self.hosts[pool.host].reached:
-                self._flows.append(Flow((), None))
+                self.flows.append(Flow((), None))
                 continue
             due = min(due, *(server.turns_at for server in pool.servers.values()), NEVER)
             targets = [
@@ -189,8 +194,9 @@ class SimulatedSite:
                 for name, server in pool.servers.items()
                 if server.in_rotation
             ]
-            self._flows.append(Flow(targets, self._written() if stores_up else None))
+            self.flows.append(Flow(targets, self._written() if stores_up else None))
         self._due = due
+        self.watcher(self)
 
     def _stores_up(self) -> bool:
         return all(not store.closed and self.hosts[store.host].reached for store in self.stores.values())
@@ -246,7 +252,7 @@ class SimulatedSite:
     def power(self, host: str) -> None:
         """Its power is back: it boots, and then its services start."""
         if not self.hosts[host].up:
-            self.orphan(Orphan(self.clock.now() + self.durations.boot, "", partial(boot, host=host)))
+            self.orphan(Orphan(self.clock.now() + self.durations.boot, host, partial(boot, host=host)))
 
     def freeze(self, host: str, frozen: bool = True) -> None:
         """It does nothing any more, or goes on."""
