@@ -12,7 +12,6 @@ from changeover.engine.records import Records
 from changeover.model.plan import Direction, Plan, Step
 from changeover.model.release import Cause, Fallback
 from changeover.model.states import RunState, StepState
-from changeover.simulation import SimulatedClock
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, eventually, tell
 
 S, R = StepState, RunState
@@ -232,19 +231,21 @@ async def test_the_way_back_can_be_paused(journal: Records) -> None:
 
 
 class Still:
-    """A clock that stands."""
+    """A clock that stands, until it is let go: then whatever was waited for is over."""
 
     def __init__(self, at: float) -> None:
         self._at = at
+        self.goes = asyncio.Event()
 
     def now(self) -> float:
         """The same, whenever it is asked."""
         return self._at
 
     async def sleep(self, seconds: float) -> None:
-        """For ever, unless it is for no time."""
+        """Until it goes, unless it is for no time."""
         if seconds > 0:
-            await asyncio.Event().wait()
+            await self.goes.wait()
+            self._at += seconds
 
 
 def by_a_minute(plan: Plan, **stages: str) -> Plan:
@@ -266,9 +267,15 @@ async def test_a_passed_deadline_begins_the_way_back_whatever_holds_the_run(jour
 async def test_a_conductor_that_waits_begins_the_way_back_when_the_moment_comes(journal: Records) -> None:
     """Nobody has to tell it, and no step has to end first."""
     run = await begin(journal, by_a_minute(a_plan([there("a")], [a_gate("go")])))
-    clock = SimulatedClock((await journal.status(run)).created_at)
-    status = await conduct(journal, run, Site(), clock=clock, on_stop="wait")
-    assert (status.state, clock.now() >= status.created_at + 60) == (R.FELL_BACK, True)
+    clock = Still((await journal.status(run)).created_at)
+    conducting = asyncio.create_task(conduct(journal, run, Site(), clock=clock, on_stop="wait"))
+    await eventually(lambda: _state(journal, run), R.WAITING)
+    clock.goes.set()
+    assert (await conducting).state is R.FELL_BACK
+
+
+async def _state(journal: Records, run: str) -> RunState:
+    return (await journal.status(run)).state
 
 
 async def test_once_verified_finalize_may_wait_as_long_as_it_likes(journal: Records) -> None:
