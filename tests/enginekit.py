@@ -133,7 +133,7 @@ async def begin(journal: JournalPort, plan: Plan) -> str:
 async def conduct(journal: JournalPort, run: str, *actions: Scripted, **more: Any) -> RunStatus:
     """Conduct it until it rests; no test waits for longer than its patience."""
     world = a_world(more.pop("clock", None))
-    runner = Runner(journal, run, world, {it.kind: it for it in actions}, poll=0.01, **more)
+    runner = Runner(journal, run, world, {it.kind: it for it in actions}, **{"poll": 0.01, **more})
     async with asyncio.timeout(PATIENCE):
         return await runner.run()
 

@@ -15,6 +15,7 @@ class Flight:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._flying: dict[str, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._landed: list[tuple[Step, asyncio.Task[None]]] = []
         self._naps: dict[str, asyncio.Task[None]] = {}
 
@@ -29,21 +30,34 @@ class Flight:
         return self._naps.keys()
 
     @property
+    def busy(self) -> bool:
+        """Whether any task has not ended, or was not taken in."""
+        return bool(self._flying or self._closing)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is under way, and nothing waits."""
-        return not (self._flying or self._naps)
+        return not (self.busy or self._naps)
 
     def begin(self, step: Step, work: Work) -> None:
         """Let it do that."""
         task = self._flying[step.id] = asyncio.create_task(work)
         task.add_done_callback(lambda task: self._down(step, task))
 
-    def landed(self) -> Iterable[tuple[Step, asyncio.Task[None]]]:
-        """What has ended since this was last asked, each with its task."""
+    def over(self, step: Step) -> None:
+        """The step is no longer under way, although its task still has to see that durable."""
+        self._closing.add(self._flying.pop(step.id))
+
+    def landed(self) -> Iterable[tuple[Step, asyncio.Task[None], bool]]:
+        """What has ended since this was last asked, each with its task, and whether it was `over` before."""
         landed, self._landed = self._landed, []
         for step, task in landed:
-            del self._flying[step.id]
-            yield step, task
+            over = task in self._closing
+            if over:
+                self._closing.discard(task)
+            else:
+                del self._flying[step.id]
+            yield step, task, over
 
     def wait(self, step: Step, rest: Work, then: Callable[[Step], None]) -> None:
         """Let it rest, and call `then` afterwards."""
@@ -56,12 +70,12 @@ class Flight:
 
     def break_off(self) -> None:
         """Cancel all that is under way."""
-        for task in self._flying.values():
+        for task in (*self._flying.values(), *self._closing):
             task.cancel()
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """All there are."""
-        return [*self._naps.values(), *self._flying.values()]
+        return [*self._naps.values(), *self._flying.values(), *self._closing]
 
     def _down(self, step: Step, task: asyncio.Task[None]) -> None:
         self._landed.append((step, task))

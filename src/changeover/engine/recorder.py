@@ -1,6 +1,6 @@
 """Records what happens to a run: into its status at once, and into the journal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -36,24 +36,25 @@ class Recorder:
         observer: Callable[[Event], None] | None,
         fault: Fault,
     ) -> None:
-        self._writer = Writer(journal, lease, fault)
+        self._writer = Writer(journal, lease, fault, self._tell)
         self._status = status
         self._now = now
         self._redact = redact
         self._observer = observer
-        self._tell(lease.claimed)
+        self._tell([lease.claimed])
 
-    async def record(
+    def record(
         self, *events: Event, then: Callable[[], Sequence[Event]] = tuple, answer: Answer | None = None
-    ) -> None:
-        """Return when they are durable, together with those that `then` makes of the state they lead to."""
+    ) -> Awaitable[None]:
+        """Record them, together with those that `then` makes of the state they lead to.
+
+        What is returned ends when they are durable; whatever is recorded later becomes durable later, or together.
+        """
         recorded = [self._take(event) for event in events]
         recorded += [self._take(event) for event in then()]
         if answer:
             answer = Answer(answer.command, answer.outcome, self._clean(answer.text))
-        await self._writer.append(recorded, answer)
-        for event in recorded:
-            self._tell(event)
+        return self._writer.append(recorded, answer)
 
     def _take(self, event: Event) -> Event:
         texts = {name: self._clean(text) for name in _TEXTS if (text := getattr(event, name, ""))}
@@ -69,7 +70,8 @@ class Recorder:
             else f"{clean[:EVIDENCE]}… ({len(clean) - EVIDENCE} characters more)"
         )
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, events: Sequence[Event]) -> None:
         if self._observer:
-            with suppress(Exception):  # who looks on must not be able to stop the run
-                self._observer(event)
+            for event in events:
+                with suppress(Exception):  # who looks on must not be able to stop the run
+                    self._observer(event)

@@ -1,7 +1,7 @@
 """The one writer of a run: what arrives while a transaction is under way shares the next."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from changeover.engine.events import Event
 from changeover.engine.faults import Fault
@@ -9,34 +9,50 @@ from changeover.engine.lease import Lease
 from changeover.engine.port import Answer, Entry, JournalPort
 from changeover.errors import JournalError
 
+TURNS = 2
+"""Of the event loop, before a transaction begins: what was ready comes along, and what the end of a step lets begin."""
+
 
 class Writer:
     """Appends events, durably and in order, for as long as the lease holds.
 
-    After the first failure nothing is appended any more: every later append raises the same error.
+    `durable` is called with what was appended, in order, before those who wait for it go on. After the first failure
+    nothing is appended any more: every later append raises the same error.
     """
 
-    def __init__(self, journal: JournalPort, lease: Lease, fault: Fault) -> None:
+    def __init__(
+        self,
+        journal: JournalPort,
+        lease: Lease,
+        fault: Fault,
+        durable: Callable[[Sequence[Event]], None] = lambda _: None,
+    ) -> None:
         self._journal = journal
         self._lease = lease
         self._fault = fault
+        self._durable = durable
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._broken: JournalError | None = None
 
-    async def append(self, events: Sequence[Event], answer: Answer | None = None) -> None:
-        """Return when they are durable, all in the same transaction; `FencedError`, `JournalError` if not."""
-        if self._broken:
-            raise self._broken
+    def append(self, events: Sequence[Event], answer: Answer | None = None) -> Awaitable[None]:
+        """Append them after all that came before; what is returned ends when they are durable.
+
+        They are in one transaction, the answer too. `FencedError`, `JournalError` for whoever waits if they are not.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._broken:
+            _refuse(done, self._broken)
+            return done
         self._waiting.append((Entry(events, answer), done))
         if self._task is None:
             self._task = asyncio.create_task(self._write())
-        await done
+        return done
 
     async def _write(self) -> None:
         while self._waiting:
-            await asyncio.sleep(0)  # let everything that is ready now come along
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             batch, self._waiting = self._waiting, []
             try:
                 await self._journal.append(
@@ -46,12 +62,13 @@ class Writer:
                 self._broken = self._judged(error)
                 batch += self._waiting
                 self._waiting = []
-            for _, done in batch:
+            for entry, done in batch:
+                if self._broken:
+                    _refuse(done, self._broken)
+                    continue
+                self._durable(entry.events)
                 if not done.done():
-                    if self._broken:
-                        done.set_exception(self._broken)
-                    else:
-                        done.set_result(None)
+                    done.set_result(None)
         self._task = None
 
     def _judged(self, error: Exception) -> JournalError:
@@ -59,3 +76,9 @@ class Writer:
         if self._lease.over:
             return self._lease.lost()
         return error if isinstance(error, JournalError) else JournalError(f"{type(error).__name__}: {error}")
+
+
+def _refuse(done: asyncio.Future[None], error: JournalError) -> None:
+    if not done.done():
+        done.set_exception(error)
+        done.exception()  # nobody need wait for it: who breaks off does not
