@@ -7,6 +7,7 @@ import pytest
 
 from changeover.cli.plans import read_plan
 from changeover.model.release import Batch, Gate
+from changeover.simulation.site import differences
 from changeover.spec import starter
 from tests.terminalkit import Terminal, a_terminal
 
@@ -112,6 +113,15 @@ def test_a_failure_stops_the_run_and_a_retry_goes_on(changeover: Terminal) -> No
     assert changeover("resume").code == 0
 
 
+def test_the_way_back_is_shown_with_the_plan(changeover: Terminal) -> None:
+    """From each stage, step by step, and as JSON."""
+    shown = changeover("plan", "--fallback")
+    assert shown.code == 0
+    assert "the way back, v2 → v1" in shown.out
+    assert "back/app4/switch" in shown.out
+    assert changeover("plan", "--fallback", "--json").json["point_of_no_return"] == "finalize"
+
+
 def test_every_stored_command_is_taken_at_the_finalize_gate(changeover: Terminal) -> None:
     """Each of them comes before the approval, which is obeyed nevertheless: finalize ends with 0."""
     changeover("run", "--yes")
@@ -122,16 +132,16 @@ def test_every_stored_command_is_taken_at_the_finalize_gate(changeover: Terminal
 
 
 def test_an_abort_that_was_stored_behind_others_ends_the_run(changeover: Terminal) -> None:
-    """Resume carries out all three, and ends with 6."""
+    """Resume carries out all three, and ends with 5: the run went back."""
     changeover("run", "--yes")
     changeover("pause")
     changeover("continue")
     changeover("abort", "--reason", "enough")
     ended = changeover("resume")
-    assert ended.code == 6
-    assert "abort (stored by ann): aborted; the site stays where it is" in ended.err
-    assert "identity: aborted; the site was left where it was\n" in ended.out
-    assert changeover("watch").code == 6
+    assert ended.code == 5
+    assert "abort (stored by ann): it goes back as soon as what is in flight has finished" in ended.err
+    assert "identity: fell back to where it began\n" in ended.out
+    assert changeover("watch").code == 5
 
 
 def test_resume_says_what_came_of_each_stored_command(changeover: Terminal) -> None:
@@ -161,12 +171,32 @@ def test_a_second_run_is_told_who_holds_the_site(changeover: Terminal) -> None:
     assert "CHG-1" in ended.err
 
 
-def test_an_aborted_run_frees_the_site(changeover: Terminal) -> None:
-    """Abort is carried out by the next resume, which ends with 6; then nothing holds the site."""
+def test_an_aborted_run_goes_back_and_frees_the_site(changeover: Terminal) -> None:
+    """A node cannot be started, in no version: the others go back, it is left; once it can, all is as it was."""
+    before = changeover.site.state()
+    changeover.site.nodes["app2"].broken.add("start")
+    assert changeover("run", "--yes").code == 3
+    assert changeover("abort", "--reason", "window closes").code == 0
+    assert changeover("resume").code == 3
+    report = changeover("report", "--format", "markdown").out
+    assert "everything went back but app2" in report
+    assert "Left of the way back, to be done by hand in this order" in report
+    assert "back/app2/start" in report
+    changeover.site.nodes["app2"].broken.clear()
+    assert changeover("retry", "back/app2/start").code == 0
+    assert changeover("resume").code == 5
+    assert not differences(before, changeover.site.state())
+    assert changeover("pause").code == 4
+    assert changeover("runs", "--json").json[0]["state"] == "fell back"
+
+
+def test_a_run_that_is_ended_where_it_is_frees_the_site(changeover: Terminal) -> None:
+    """Carried out by the next resume, which ends with 6; the report says what going back would have taken."""
     changeover.site.nodes["app1"].broken.add("start")
     changeover("run", "--yes")
-    assert changeover("abort", "--reason", "window closes").code == 0
+    assert changeover("abort", "--stay", "--reason", "window closes").code == 0
     assert changeover("resume").code == 6
+    assert "back/app1/switch" in changeover("report", "--format", "markdown").out
     assert changeover("pause").code == 4
     assert changeover("runs", "--json").json[0]["state"] == "aborted"
 
@@ -250,6 +280,25 @@ def test_what_happened_to_one_node_is_told_alone(changeover: Terminal) -> None:
     assert {event["step"].partition("/")[0] for event in of_node} == {"app2"}
     of_step = changeover("log", "--step", "app2/stop", "--json").lines
     assert [event["state"] for event in of_step] == ["running", "done"]
+
+
+def test_a_step_that_there_is_not_is_no_empty_log(changeover: Terminal) -> None:
+    """The nearest name is told, as for a command."""
+    changeover("run", "--yes")
+    refused = changeover("log", "--step", "app1/strat")
+    assert (refused.code, "did you mean 'app1/start'?" in refused.err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", ""), ("abort", "--run", "", "--reason", "x"), ("plan", "--diff", ""), ("resume", "")],
+)
+def test_an_empty_name_is_not_a_name_left_out(changeover: Terminal, arguments: tuple[str, ...]) -> None:
+    """A script's variable that was never set must not steer whatever run is under way."""
+    changeover("run", "--yes")
+    refused = changeover(*arguments)
+    assert (refused.code, "is empty" in refused.err) == (2, True)
+    assert changeover("status", "--json").json["stored"] == []
 
 
 @pytest.mark.parametrize(
