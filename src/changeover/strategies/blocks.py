@@ -37,9 +37,9 @@ def as_found(stage: Stage, idle: Sequence[Node]) -> Stage:
     return msgspec.structs.replace(stage, steps=steps)
 
 
-def unless_applied(step: Step, applied: Sequence[str]) -> Step:
-    """The step, which is not taken back if its migration had been applied when the plan was made."""
-    if step.id.rpartition("/")[2] not in applied:
+def unless_applied(step: Step, applied: Sequence[str], *, needed: bool = False) -> Step:
+    """The step, which is not taken back if its migration had been applied, or was needed, when the plan was made."""
+    if step.id.rpartition("/")[2] not in applied and not needed:
         return step
     note = "it had been applied when the plan was made"
     return msgspec.structs.replace(step, undo=(), restore="", undo_note=note)

@@ -173,8 +173,10 @@ def _snapshot(release: Release, label: str) -> list[Stage]:
 
 
 def _migrate(release: Release, label: str, facts: Facts) -> list[Stage]:
+    # What the application applies itself is in no ledger, but a node of the new version has needed it.
+    needed = release.to_version in facts.versions.values()
     steps = [
-        blocks.unless_applied(step, facts.schemas.get(change.database, ()))
+        blocks.unless_applied(step, facts.schemas.get(change.database, ()), needed=needed)
         for change in release.migrations
         for step in blocks.migrations(change, "expand", label, release)
     ]
