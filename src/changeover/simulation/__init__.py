@@ -8,7 +8,7 @@ from changeover.simulation.clients import Clients, Loss, Traffic
 from changeover.simulation.clock import EPOCH, LoopClock, SimulatedClock
 from changeover.simulation.compatibility import abilities_of
 from changeover.simulation.durations import Durations
-from changeover.simulation.faults import Aim, Call, Fault, aimed
+from changeover.simulation.faults import Aim, Call, Fault, aimed, aiming
 from changeover.simulation.loop import DeadlockError, SimulatedLoop, run
 from changeover.simulation.site import SimulatedSite, differences
 
@@ -28,6 +28,7 @@ __all__ = [
     "Traffic",
     "abilities_of",
     "aimed",
+    "aiming",
     "differences",
     "run",
 ]

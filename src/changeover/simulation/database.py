@@ -186,6 +186,13 @@ def _fingerprint(
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def _has_room(site: "SimulatedSite", store: Store, what: str) -> None:
+    if site.hosts[store.host].full:
+        raise DatabaseError(
+            f"the {what} failed on {store.host} with status 1: No space left on device", hint="make room"
+        )
+
+
 def _draft(site: "SimulatedSite", name: str, label: str) -> None:
     store = site.stores[name]
     tables, writes, ledger = dict(store.tables), tuple(store.writes), dict(store.ledger)
@@ -215,14 +222,12 @@ def _keep(site: "SimulatedSite", name: str, label: str) -> None:
     draft = store.drafts.pop(label, None)
     if draft is None:
         return
-    if site.hosts[store.host].full:
-        raise DatabaseError(
-            f"the dump failed on {store.host} with status 1: No space left on device", hint="make room"
-        )
+    _has_room(site, store, "dump")
     store.snapshots[label] = draft
 
 
 def _verified(site: "SimulatedSite", name: str, label: str) -> None:
+    _has_room(site, site.stores[name], "restore")
     kept = site.stores[name].taken(label)
     snapshot = msgspec.structs.replace(kept.snapshot, verified=True)
     site.stores[name].snapshots[label] = replace(kept, snapshot=snapshot)
@@ -239,9 +244,11 @@ def _close(site: "SimulatedSite", name: str) -> None:
 
 def _restored(site: "SimulatedSite", name: str, label: str) -> None:
     store = site.stores[name]
+    store.closed = False
+    _has_room(site, store, "restore")
     kept = store.taken(label)
     store.tables, store.writes, store.ledger = dict(kept.tables), list(kept.writes), dict(kept.ledger)
-    store.applied, store.closed = list(kept.applied), False
+    store.applied = list(kept.applied)
 
 
 def _forget(site: "SimulatedSite", name: str, migration: str) -> None:

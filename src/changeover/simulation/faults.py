@@ -17,7 +17,7 @@ from changeover.errors import ApplicationError, BalancerError, DatabaseError, Ho
 
 
 class Fault(StrEnum):
-    """What goes wrong."""
+    """What goes wrong. Where the site does not name the host of a call, only the call is lost with it."""
 
     REFUSED = "refused"
     """It fails, and nothing was done."""
@@ -97,9 +97,16 @@ _aim: ContextVar[Aim | None] = ContextVar("aim", default=None)
 def aimed(fault: Fault, *, skip: int = 0, looks: bool = False) -> Iterator[Aim]:
     """Within the block, let the fault strike one call."""
     aim = Aim(fault, skip, looks)
+    with aiming(aim):
+        yield aim
+
+
+@contextmanager
+def aiming(aim: Aim) -> Iterator[None]:
+    """Within the block, ask that aim at every call."""
     token = _aim.set(aim)
     try:
-        yield aim
+        yield
     finally:
         _aim.reset(token)
 

@@ -8,7 +8,7 @@ from changeover.errors import ApplicationError, BalancerError, DatabaseError, Ho
 from changeover.model.release import SqlMigration
 from changeover.ports import AdminState
 from changeover.simulation import EPOCH, Durations, Fault, LoopClock, SimulatedSite, aimed, run
-from tests.sites import a_release, a_site
+from tests.sites import EXPAND, a_release, a_site
 
 LOOSE = SqlMigration("011", "CREATE INDEX CONCURRENTLY i ON t (x)", "c", transactional=False)
 INSTALL = Durations().install
@@ -176,6 +176,29 @@ def test_a_restore_that_died_leaves_the_database_closed() -> None:
         assert (await site.world.application.ask("health", "app1")).ok
 
     run(restore)
+
+
+@pytest.mark.parametrize("call", ["snapshot", "verify_snapshot", "restore"])
+def test_a_full_disk_fails_what_takes_room_and_leaves_the_database_open(call: str) -> None:
+    """No snapshot counts that was not finished, none is verified, and nothing is put back; with room it goes."""
+
+    async def fill(clock: LoopClock) -> None:
+        site = a_site_on(clock)
+        database = site.world.databases["main"]
+        if call != "snapshot":
+            await database.snapshot("s")
+        if call == "restore":
+            await database.verify_snapshot("s")
+        await database.migrate(EXPAND, lock_timeout=1)
+        before = site.state()["databases"]
+        with aimed(Fault.DISK_FULL), pytest.raises(DatabaseError, match="No space left on device"):
+            await getattr(database, call)("s")
+        assert site.state()["databases"] == before
+        site.mend()
+        await getattr(database, call)("s")
+        assert site.state()["databases"] != before
+
+    run(fill)
 
 
 @pytest.mark.parametrize("trouble", ["kill", "cut", "freeze"])
