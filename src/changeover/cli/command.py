@@ -143,11 +143,15 @@ def command(app: typer.Typer, example: str, name: str | None = None) -> Callable
 
         def run(**values: Any) -> None:
             settings = Settings(**{name: values.pop(name) for name in common})
+            empty = [name for name, default in optional.items() if default is None and values[name] == ""]
+            if empty:  # as `--run "$RUN"` of a script is: nobody has chosen what is done without it
+                raise typer.BadParameter(f"{empty[0]} is empty")
             code = _run(function, settings, values)
             if code:
                 raise typer.Exit(code)
 
         own = list(inspect.signature(function).parameters.values())[1:]
+        optional = {parameter.name: parameter.default for parameter in own}
         options = [
             inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type

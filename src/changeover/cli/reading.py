@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +13,12 @@ from changeover.cli.exits import Exit, of_run
 from changeover.cli.live import showing
 from changeover.cli.plans import save
 from changeover.conductor import Attached
+from changeover.engine.commands import nearest_step
 from changeover.engine.events import Event, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import RunRecord
 from changeover.errors import RefusedError
+from changeover.model.plan import Plan, Step
 from changeover.report import ledgers
 from changeover.report.estimate import estimate
 from changeover.report.formats import Format, rendered
@@ -73,6 +75,9 @@ async def log(
 ) -> None:
     """Print what happened in a run, an event in a line."""
     name = await _chosen(settings.attached, run)
+    plan = await settings.attached.journal.plan(name)
+    if step and not any(it.id == step or it.id.startswith(f"{step}/") for it in _every_step(plan)):
+        nearest_step(step, plan.steps())
     async for event in _events(settings.attached, name, follow=follow):
         if step and not _is_about(event, step):
             continue
@@ -169,6 +174,13 @@ async def _events(attached: Attached, run: str, *, follow: bool) -> AsyncIterato
     else:
         for event in await attached.journal.events(run):
             yield event
+
+
+def _every_step(plan: Plan) -> Iterator[Step]:
+    """Those of the plan, and those of the ways back."""
+    for step in plan.steps():
+        yield step
+        yield from step.undo
 
 
 def _is_about(event: Event, step: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -165,7 +166,8 @@ class Store:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, MODE))
         engine = sa.create_engine(
-            self.url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+            self._untouchable() or self.url,
+            connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
 
         @event.listens_for(engine, "connect")
@@ -180,6 +182,17 @@ class Store:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writing else "BEGIN")
 
         return engine
+
+    def _untouchable(self) -> URL | None:
+        """Where nobody can write, not even what a reader needs beside the file: it is read as it is."""
+        path = self._path
+        if not path or not path.exists() or os.access(path.parent, os.W_OK):
+            return None
+        if path.with_name(f"{path.name}-wal").exists():  # then a reader finds what it needs
+            return None
+        return URL.create(
+            "sqlite", database=f"file:{quote(str(path.absolute()))}", query={"immutable": "1", "uri": "true"}
+        )
 
     def _postgresql(self) -> Engine:
         engine = sa.create_engine(

@@ -310,6 +310,23 @@ async def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["other.db"]
 
 
+async def test_a_journal_where_nobody_can_write_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that has become read-only a run can still be looked at; to write is refused with a reason."""
+    where = tmp_path / "what? 100%" / "journal.db"
+    async with Journal.open(where) as journal:
+        run = await begin(journal, PLAN)
+    where.parent.chmod(0o500)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    async with Journal.open(where) as journal:
+        assert [record.run for record in await journal.runs()] == [run]
+        with pytest.raises(JournalError, match="readonly"):
+            await tell(journal, run, Verb.PAUSE)
+    assert [file.name for file in where.parent.iterdir()] == ["journal.db"]
+    where.parent.chmod(0o700)
+
+
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     """So are those that SQLite keeps beside it."""
     async with Journal.open(tmp_path / "journal.db") as journal:
