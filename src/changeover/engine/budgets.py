@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from changeover.engine.fold import RunStatus
+from changeover.model import words
 from changeover.model.plan import Budget, Step
 from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, StepState
@@ -49,7 +50,7 @@ def breach(status: RunStatus) -> Breach | None:
         if count > budget.limit:
             return Breach(
                 _cause(budget, [by_id[name] for name in failed]),
-                f"{', '.join(failed)} failed: {count} {budget.unit} {_WHERE[budget.scope]}, the limit is {budget.limit}",
+                f"{', '.join(failed)} failed: {words.count(count, budget.unit.removesuffix('s'))} {_WHERE[budget.scope]}, the limit is {budget.limit}",
             )
     return None
 

@@ -42,7 +42,7 @@ def after(story: str, budget: Budget) -> RunStatus:
     ("story", "budget", "why"),
     [
         ("1+ 2+", Budget("total", 0), ""),
-        ("1+ 2-", Budget("total", 0), "app2/stop failed: 1 nodes failed in this run, the limit is 0"),
+        ("1+ 2-", Budget("total", 0), "app2/stop failed: 1 node failed in this run, the limit is 0"),
         ("1+ 2-", Budget("total", 1), ""),
         ("1~ 4-", Budget("total", 1), "app4/stop failed: 2 nodes failed in this run, the limit is 1"),
         ("1~ 4-", Budget("batch", 1), ""),
