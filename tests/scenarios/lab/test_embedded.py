@@ -33,6 +33,12 @@ class Nobody:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
+    def configure_apt(self, lines: str) -> None:
+        """Add lines of apt.conf(5) for this user's commands."""
+        path = Path(self._environment["HOME"]) / "apt.conf"
+        path.write_text(lines)
+        self._environment["APT_CONFIG"] = str(path)
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run Python with `words` and return how it ended."""
         user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps=-all"]
@@ -101,8 +107,14 @@ def test_the_embedded_lab_knows_no_cable_and_no_disk(nobody: Nobody) -> None:
     )
 
 
-def test_the_programs_are_unpacked_without_root(nobody: Nobody) -> None:
-    """On a machine that has neither, HAProxy and PostgreSQL are downloaded once, and a cluster can be made with them."""
+@pytest.mark.parametrize("lists", ["the machine's", "none"])
+def test_the_programs_are_unpacked_without_root(nobody: Nobody, lists: str) -> None:
+    """On a machine that has neither, HAProxy and PostgreSQL are downloaded once, and a cluster can be made with them.
+
+    A bare machine has no package lists either.
+    """
+    if lists == "none":
+        nobody.configure_apt('Dir::State::lists "/nonexistent";\n')
     program = (
         "import subprocess, sys, os\n"
         "from pathlib import Path\n"
