@@ -129,8 +129,11 @@ class Cluster:
         self.world.run_on(name, ["rm", "-f", FILLER])
 
     def _running_systemd(self, name: str) -> bool:
+        """Whether systemd is there and can be spoken to."""
         pid = self.world.host_pid(name)
-        return pid is not None and Path(f"/proc/{pid}/comm").read_text() == "systemd\n"
+        if pid is None or Path(f"/proc/{pid}/comm").read_text() != "systemd\n":
+            return False
+        return Path(f"/proc/{pid}/root/run/systemd/private").exists()
 
     def _reseed(self, member: Member, script: str) -> None:
         seed = self.directory.host(member.name) / "seed.tar"
