@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 CHANGEOVER = str(Path(sys.executable).with_name("changeover"))
 DONE = StepState.DONE
+MOST_KILLS = 40
 ALL_BACK = {"app1": "v1", "app2": "v1", "app3": "v1", "app4": "v1"}
 
 
@@ -103,16 +104,18 @@ async def test_the_way_back_survives_a_conductor_killed_again_and_again(
         kills = 0
         async with Journal.open(journal) as seen:
             [record] = await seen.runs()
-            while not (await seen.status(record.run)).ended:
+            while not (await seen.status(record.run)).ended and kills < MOST_KILLS:
                 conductor = await asyncio.create_subprocess_exec(
-                    CHANGEOVER, "resume", "--on-stop", "return", "--journal", str(journal),
+                    CHANGEOVER, "resume", record.run, "--on-stop", "return", "--journal", str(journal),
                     stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 )  # fmt: skip
                 ended = asyncio.create_task(conductor.wait())
                 limit = (await seen.status(record.run)).seq + chance.randint(5, 12)
                 while not ended.done() and (await seen.status(record.run)).seq < limit:
                     await asyncio.sleep(0.01)
-                if not ended.done():
+                if ended.done():
+                    assert ended.result() == 5
+                else:
                     os.kill(conductor.pid, signal.SIGKILL)
                     kills += 1
                 await ended
@@ -125,7 +128,9 @@ async def test_the_way_back_survives_a_conductor_killed_again_and_again(
 
 async def test_a_dead_host_is_left_behind_and_taken_up_later(fresh_lab: LabUnderTest, journal: Path) -> None:
     """Given a host without power, then every other node goes back, a person is told which is left, and retries."""
-    operator = Operator(fresh_lab, journal, limits={"timeouts": {"health": 20.0, "start": 10.0}})
+    operator = Operator(
+        fresh_lab, journal, limits={"timeouts": {"health": 20.0, "start": 10.0}}, keep_serving=2
+    )
     operator.when("app2/stop", DONE, lambda: fresh_lab.cluster.befall("app2", Fault.POWER))
     await operator.run()
     await operator.conductor.send(Verb.ABORT, actor="test", reason="a host is gone")
@@ -135,6 +140,24 @@ async def test_a_dead_host_is_left_behind_and_taken_up_later(fresh_lab: LabUnder
     fresh_lab.cluster.mend("app2")
     left = next(step for step in status.steps_in(StepState.SKIPPED) if step.startswith(f"{BACK}app2/"))
     status = await operator.retry(left)
+    assert status.state is RunState.FELL_BACK, status.reason
+    assert await operator.versions() == ALL_BACK
+
+
+async def test_the_way_back_keeps_the_floor(fresh_lab: LabUnderTest, journal: Path) -> None:
+    """Given a host without power and no node to spare, then the way back stops before it takes another one out."""
+    operator = Operator(fresh_lab, journal, limits={"timeouts": {"health": 20.0}}, keep_serving=3)
+    operator.when("app2/stop", DONE, lambda: fresh_lab.cluster.befall("app2", Fault.POWER))
+    await operator.run()
+    await operator.conductor.send(Verb.ABORT, actor="test", reason="a host is gone")
+    status = await operator.resume()
+    assert status.state is RunState.STOPPED
+    assert "capacity floor: public would be left with 2 of 3 servers" in status.reason
+    assert await operator.in_rotation() == {"app1", "app3", "app4"}
+    fresh_lab.cluster.mend("app2")
+    status = await operator.retry(
+        next(step for step in status.steps_in(StepState.SKIPPED) if step.startswith(f"{BACK}app2/"))
+    )
     assert status.state is RunState.FELL_BACK, status.reason
     assert await operator.versions() == ALL_BACK
 
