@@ -17,6 +17,7 @@
         ├── DatabaseError           a database: unreachable, refused
         │   └── LockTimeoutError    a lock was not to be had within the declared time; safe to try again
         └── ApplicationError        a capability: missing binding, unexpected answer
+            └── BusyError           the same was still at work there; it has ended, and nothing was begun
 
 The exit code that the terminal returns for each is in `changeover.cli`.
 """
@@ -24,6 +25,7 @@ The exit code that the terminal returns for each is in `changeover.cli`.
 __all__ = [
     "ApplicationError",
     "BalancerError",
+    "BusyError",
     "ChangeoverError",
     "CommandError",
     "DatabaseError",
@@ -113,3 +115,7 @@ class LockTimeoutError(DatabaseError):
 
 class ApplicationError(PortError):
     """A capability has no binding, or answered what its binding does not allow."""
+
+
+class BusyError(ApplicationError):
+    """What was begun before was still at work; it has ended meanwhile, and nothing was begun. Look what it left."""

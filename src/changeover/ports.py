@@ -281,12 +281,26 @@ class Application(Protocol):
     async def do(self, capability: str, node: str, *, timeout: float = ..., **values: str) -> str:
         """Perform it and return the evidence; `ApplicationError` if the binding did not succeed.
 
-        What is still at work after `timeout` is ended where it runs, not only waited for no longer.
+        What is still at work after `timeout` is ended where it runs, not only waited for no longer. `BusyError` if
+        a conductor that is gone had begun the like there, and it was at work until now.
+        """
+        ...
+
+    async def do_then_ask(
+        self, capability: str, question: str, node: str, *, timeout: float = ..., **values: str
+    ) -> tuple[str, Answer | None]:
+        """Perform it, then ask that, with one round trip where there can be one; None if there was no answer.
+
+        The `values` are for what is performed.
         """
         ...
 
     async def ask(self, capability: str, node: str, **values: str) -> Answer:
         """Ask it. An answer that is not well is an answer; only no answer at all is an error."""
+        ...
+
+    def recent(self, question: str, node: str, seconds: float) -> Answer | None:
+        """The last answer of `do_then_ask`, if it is at most so old and nothing was performed on the node since."""
         ...
 
     async def close(self) -> None:

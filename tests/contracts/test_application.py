@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from changeover.drivers import bindings as driver
 from changeover.drivers.local import LocalHost
 from changeover.drivers.secrets import Secrets
 from changeover.drivers.ssh import SshHost
-from changeover.errors import ApplicationError, DatabaseError, LockTimeoutError, SpecError
+from changeover.errors import ApplicationError, BusyError, DatabaseError, LockTimeoutError, SpecError
 from changeover.model.release import Release
 from changeover.model.site import (
     Application,
@@ -34,7 +34,7 @@ from changeover.model.site import (
     Unit,
 )
 from changeover.model.values import Secret
-from changeover.ports import Host
+from changeover.ports import Answer, Command, Host, Result
 from tests.labkit import LabUnderTest, lab, lab_session
 from tests.sshdkit import PrivateSshd, free_port, sshd
 
@@ -481,6 +481,126 @@ async def test_a_unit_knows_four_verbs(subject: Subject) -> None:
 
 
 UNIT = Unit(unit="{name}.service")
+
+
+# What is at work already
+
+
+MARK = "echo in >>{base}/log; while [ ! -e {base}/go ]; do sleep 0.01; done; echo out >>{base}/log"
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def counting(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that the host runs from now on."""
+    ran: list[str] = []
+    run = host.run
+
+    async def counted(command: Command) -> Result:
+        ran.append(command.line)
+        return await run(command)
+
+    monkeypatch.setattr(host, "run", counted)
+    return ran
+
+
+async def test_nothing_is_begun_beside_what_a_conductor_that_is_gone_has_begun(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the end of the first, and says so; what it left is for whoever looks then."""
+    log, ran = subject.directory / "log", counting(subject.host, monkeypatch)
+    application = subject.application(install=Shell(MARK), remove=Shell("echo removed >>{base}/log"))
+    first = asyncio.create_task(application.do("install", "n1", release="2"))
+    await _until(log.exists)
+    if isinstance(subject.host, SshHost):  # it dies; the line on the host hears nothing of that
+        link = subject.host._link
+        assert link
+        link.connection.abort()
+        with pytest.raises(ApplicationError, match="connection was lost"):
+            await first
+    second = asyncio.create_task(application.do("remove", "n1", release="2"))
+    await _until(lambda: "until flock" in ran[-1])
+    await application.do("remove", "n1", release="3")  # what is about something else goes on meanwhile
+    assert log.read_text().split() == ["in", "removed"]
+    (subject.directory / "go").touch()
+    with pytest.raises(BusyError, match=r"remove on n1: what was begun before .* has ended now"):
+        await second
+    assert log.read_text().split() == ["in", "removed", "out"]
+    await application.do("remove", "n1", release="2")
+    assert log.read_text().split()[-2:] == ["out", "removed"]
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_what_a_line_leaves_in_the_background_holds_nothing_up(subject: Subject) -> None:
+    """A server that a line starts does not keep the next line from being run."""
+    application = subject.application(
+        start=Shell("setsid sleep 30 </dev/null >/dev/null 2>&1 & echo $! >{base}/pid"),
+        stop=Shell("kill $(cat {base}/pid)"),
+    )
+    await application.do("start", "n1")
+    await application.do("stop", "n1")
+
+
+# Doing and asking at once
+
+
+def lines(*, ask: Binding) -> dict[str, Any]:
+    """To write a file, and to read it."""
+    return {
+        "write": Shell("echo {word} >{base}/word; echo written; echo careful >&2", expect=(0, 3)),
+        "word": ask,
+    }
+
+
+async def test_a_question_is_asked_along_with_the_change(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one command of the host; each has its own words."""
+    ran = counting(subject.host, monkeypatch)
+    application = subject.application(**lines(ask=Shell("cat {base}/word")))
+    said, answer = await application.do_then_ask("write", "word", "n1", word="blue")
+    assert said == "exit status 0: careful"
+    assert answer == Answer(True, "blue", "exit status 0: blue")
+    assert len(ran) == 1
+    assert application.recent("word", "n1", 60) == answer
+    assert application.recent("word", "n1", -1) is None
+    await application.do("write", "n1", word="red")
+    assert application.recent("word", "n1", 60) is None
+
+
+async def test_a_change_that_fails_is_asked_nothing_about(subject: Subject) -> None:
+    """Its error is its own, and the question is not mistaken for it."""
+    application = subject.application(
+        write=Shell("echo no room >&2; exit 4", expect=(0, 3)), word=Shell("touch {base}/asked")
+    )
+    with pytest.raises(ApplicationError, match="exit status 4: no room"):
+        await application.do_then_ask("write", "word", "n1")
+    assert not (subject.directory / "asked").exists()
+
+
+async def test_a_question_without_an_answer_leaves_the_change_done(subject: Subject) -> None:
+    """Whether both went in one command or not: whoever wants to know asks again."""
+    for ask in (Shell("exit 9"), File("{base}")):
+        application = subject.application(**lines(ask=ask))
+        said, answer = await application.do_then_ask("write", "word", "n1", word="green")
+        assert (said, answer) == ("exit status 0: careful", None)
+        assert (subject.directory / "word").read_text() == "green\n"
+
+
+async def test_a_link_is_switched_and_read_back_at_once(subject: Subject) -> None:
+    """As the actions do it."""
+    link: dict[str, Any] = {
+        "switch": File("{base}/current", link="releases/{release}"),
+        "release": Shell("readlink {base}/current", match="([^/]+)/?$"),
+    }
+    said, answer = await subject.application(**link).do_then_ask("switch", "release", "n1", release="v2")
+    assert said.endswith("/current leads to releases/v2")
+    assert answer
+    assert answer.value == "v2"
 
 
 @pytest.fixture

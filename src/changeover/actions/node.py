@@ -15,6 +15,10 @@ RUNNING_SECONDS = 1.0
 """How often a node that is not well yet is asked whether it still runs: that takes a process on its host."""
 
 
+JUST_NOW = 1.0
+"""Seconds in which a node that was seen not running cannot have come back by a reboot."""
+
+
 class OfRelease(Params, frozen=True):
     """The release, as the application's capabilities name it."""
 
@@ -51,12 +55,27 @@ async def _do(capability: str, operation: Operation, context: Context, **values:
     return f"{capability}: {said}"
 
 
+async def _do_then_ask(
+    capability: str, question: str, operation: Operation, context: Context, **values: str
+) -> tuple[str, Answer | None]:
+    said, answer = await context.world.application.do_then_ask(
+        capability, question, operation.target, timeout=context.timeout, **values
+    )
+    return f"{capability}: {said}", answer
+
+
 async def _ask(capability: str, operation: Operation, context: Context, **values: str) -> Answer:
     return await context.world.application.ask(capability, operation.target, **values)
 
 
 def _installed(release: str, answer: Answer) -> str:
     return f"{release} is {'' if answer.ok else 'not '}installed ({answer.evidence})"
+
+
+def _switched(release: str, answer: Answer) -> Observation:
+    if not answer.ok:
+        return unknown(answer.evidence)
+    return (done if answer.value == release else absent)(f"switched to {answer.value}")
 
 
 def _running(answer: Answer) -> str:
@@ -116,7 +135,9 @@ class Stop:
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `stop`, then wait until it is seen not running."""
-        await _do("stop", operation, context)
+        _, answer = await _do_then_ask("stop", "running", operation, context)
+        if answer and not answer.ok:
+            return done(_running(answer))
 
         async def look() -> Observation | None:
             answer = await _ask("running", operation, context)
@@ -136,10 +157,11 @@ class Start:
         answer = await _ask("running", operation, context)
         return (done if answer.ok else absent)(_running(answer))
 
-    async def perform(self, operation: Operation, context: Context) -> Observation:
+    async def perform(self, operation: Operation, context: Context) -> str | Observation:
         """Run `start`; a node that is not running right afterwards has failed to start."""
-        await _do("start", operation, context)
-        answer = await _ask("running", operation, context)
+        said, answer = await _do_then_ask("start", "running", operation, context)
+        if answer is None:
+            return said
         if not answer.ok:
             raise StepError(
                 f"{operation.target} did not start: {answer.evidence}",
@@ -156,18 +178,16 @@ class Switch:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when `release` names it."""
-        answer = await _ask("release", operation, context)
-        if not answer.ok:
-            return unknown(answer.evidence)
-        return (done if answer.value == Switching.of(operation).release else absent)(
-            f"switched to {answer.value}"
-        )
+        return _switched(Switching.of(operation).release, await _ask("release", operation, context))
 
-    async def perform(self, operation: Operation, context: Context) -> str:
+    async def perform(self, operation: Operation, context: Context) -> str | Observation:
         """Run `switch`, on a node that does not run: one that a reboot has started meanwhile is stopped first."""
-        if (await _ask("running", operation, context)).ok:
+        release, application = Switching.of(operation).release, context.world.application
+        seen = application.recent("running", operation.target, JUST_NOW)
+        if (seen or await _ask("running", operation, context)).ok:
             await Stop().perform(operation, context)
-        return await _do("switch", operation, context, release=Switching.of(operation).release)
+        said, answer = await _do_then_ask("switch", "release", operation, context, release=release)
+        return _switched(release, answer) if answer else said
 
 
 class Health:

@@ -77,7 +77,10 @@ class Remove:
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
         """Done when every balancer reports maint and counts no session."""
-        states = await _states(operation, context)
+        return self._seen(await _states(operation, context))
+
+    @staticmethod
+    def _seen(states: Mapping[str, ServerState]) -> Observation:
         out = all(s.admin is AdminState.MAINT and not s.sessions and not s.queued for s in states.values())
         return (done if out else absent)(_describe(states))
 
@@ -99,20 +102,23 @@ class Remove:
                 for name, server in params.servers.items():
                     await context.world.balancers[name].cut(server)
                 return f"cut after the deadline, as declared: {busy}"
-            returned = await self._busy(operation, context, quiet=0)
-            if not returned:
-                return await self.observe(operation, context)
+            states = await _states(operation, context)
+            if not await self._busy(operation, context, states, quiet=0):
+                return self._seen(states)
             await _set(operation, context, AdminState.DRAIN)
 
     async def _nobody_or_late(self, operation: Operation, context: Context, deadline: float) -> str | None:
-        await Drain().perform(operation, context)
-        params = Patience.of(operation)
-        busy = await self._busy(operation, context, quiet=params.quiet)
+        params, states = Patience.of(operation), await _states(operation, context)
+        if any(state.admin is AdminState.READY for state in states.values()):
+            await Drain().perform(operation, context)
+            states = await _states(operation, context)
+        busy = await self._busy(operation, context, states, quiet=params.quiet)
         late = context.world.clock.now() >= deadline and params.escalation != "wait"
         return busy if late or not busy else None
 
-    async def _busy(self, operation: Operation, context: Context, quiet: float) -> str:
-        states = await _states(operation, context)
+    async def _busy(
+        self, operation: Operation, context: Context, states: Mapping[str, ServerState], quiet: float
+    ) -> str:
         if any(state.sessions or state.queued for state in states.values()):
             return _describe(states)
         application = context.world.application

@@ -1,21 +1,26 @@
 """The application through its bindings: shell lines, HTTP requests, SQL statements, files and systemd units."""
 
+import asyncio
 import json
+import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
 from urllib.parse import quote
 
 import msgspec
 
-from changeover.drivers import answers, shell, systemd
+from changeover.drivers import answers, lines, shell, systemd
 from changeover.drivers.http import Http as HttpClient
 from changeover.drivers.http import Reply
+from changeover.drivers.lines import Line
 from changeover.drivers.secrets import Secrets
 from changeover.drivers.template import check_shell, fill, fill_shell, fill_sql
-from changeover.errors import ApplicationError, HostError, LockTimeoutError, PortError, SpecError
+from changeover.errors import ApplicationError, BusyError, LockTimeoutError, PortError, SpecError
 from changeover.model.release import Release
 from changeover.model.site import Binding, File, Http, Node, Shell, Site, Sql, Unit
 from changeover.model.values import Secret
@@ -25,9 +30,6 @@ from changeover.ports import Answer, Command, Database, Host, Result
 ASK_SECONDS = 30.0
 DO_SECONDS = 3600.0
 """How long a change may take when nobody says how long."""
-
-NO = (1, 3)
-"""Exit statuses that say no: 1 by custom, 3 by the Linux Standard Base for a service that does not run."""
 
 EVIDENCE = 500
 """How many characters evidence has at most. The end is kept: that is where programs say what went wrong."""
@@ -61,11 +63,15 @@ def create(
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One use of a binding: for which capability, on which node, with which values in its templates."""
+    """One use of a binding: for which capability, on which node, with which values in its templates.
+
+    `lock` names the node and what the use is about: two changes of that must not be at work at once.
+    """
 
     capability: str
     node: Node
     values: Mapping[str, str]
+    lock: str = ""
 
 
 class Bindings:
@@ -89,6 +95,7 @@ class Bindings:
         self._hosts = hosts
         self._databases = databases
         self._http = HttpClient()
+        self._seen: dict[str, dict[str, tuple[float, Answer]]] = {}
 
     def can(self, capability: str) -> bool:
         """Whether that capability has a binding."""
@@ -97,22 +104,51 @@ class Bindings:
     async def do(self, capability: str, node: str, *, timeout: float = DO_SECONDS, **values: str) -> str:
         """Perform it and return the evidence; `ApplicationError` if the binding did not succeed."""
         binding = self._binding(capability)
+        self._seen.pop(node, None)
         async with self._use(capability, node, values) as use:
             match binding:
-                case Shell():
-                    answer = _succeeded(binding, await self._run(binding, use, timeout))
                 case Http():
                     answer = self._http_answer(binding, await self._request(binding, use))
                 case Sql():
                     rows = await self._query(binding, use)
                     answer = Answer(True, "", count(len(rows), "row"))
-                case File():
+                case File(link=None):
                     answer = await self._put(binding, use)
-                case Unit():
-                    answer = await self._tell(binding, use, timeout)
-            if not answer.ok:
-                raise ApplicationError(answer.evidence, hint="see the node's log, mend it, and retry")
-        return self._shown(answer.evidence)
+                case _:
+                    line = await self._change(binding, use, timeout)
+                    answer = line.read(await self._run(line, line.command.line))
+            return self._succeeded(answer)
+
+    async def do_then_ask(
+        self, capability: str, question: str, node: str, *, timeout: float = DO_SECONDS, **values: str
+    ) -> tuple[str, Answer | None]:
+        """Perform it, then ask that: in one command where both are lines for the same host's shell."""
+        change, look = self._binding(capability), self._binding(question)
+        if isinstance(change, Shell | File | Unit) and not (isinstance(change, File) and change.link is None):
+            async with self._use(capability, node, values) as use, self._use(question, node, {}) as about:
+                line, asked = await self._change(change, use, timeout), await self._look(look, about)
+                if asked and line.joins(asked):
+                    self._seen.pop(node, None)
+                    return await self._do_then_ask(line, asked, question, node, same=change == look)
+        said = await self.do(capability, node, timeout=timeout, **values)
+        try:
+            return said, await self.ask(question, node)
+        except ApplicationError:
+            return said, None
+
+    async def _do_then_ask(
+        self, line: Line, asked: Line, question: str, node: str, *, same: bool
+    ) -> tuple[str, Answer | None]:
+        """In one command; a systemd unit that was told something has said how it is."""
+        together = shell.then(line.command.line, asked.command.line, expect=line.expect)
+        result = await self._run(line, line.command.line if same else together)
+        done, answered = (result, result) if same else shell.parted(result)
+        said = self._succeeded(line.read(done))
+        try:
+            answer = asked.read(answered) if answered else None
+        except PortError:
+            answer = None
+        return said, self._remembered(question, node, answer) if answer else None
 
     async def ask(self, capability: str, node: str, **values: str) -> Answer:
         """Ask it. An answer that is not well is an answer; only no answer at all is an error.
@@ -123,8 +159,6 @@ class Bindings:
         binding = self._binding(capability)
         async with self._use(capability, node, values) as use:
             match binding:
-                case Shell():
-                    answer = _shell_answer(binding, await self._run(binding, use, ASK_SECONDS))
                 case Http():
                     reply = await self._request(binding, use)
                     if reply.silent and capability != "health":
@@ -134,11 +168,18 @@ class Bindings:
                     rows = await self._query(binding, use)
                     value = str(rows[0][0]) if rows else ""
                     answer = Answer(bool(rows), value, value or "no row")
-                case File():
-                    answer = await self._look(binding, use)
-                case Unit():
-                    answer = await self._state(binding, use)
+                case File(link=None):
+                    answer = await self._read(binding, use)
+                case _:
+                    line = await self._look(binding, use)
+                    assert line
+                    answer = line.read(await self._run(line, line.command.line))
         return msgspec.structs.replace(answer, evidence=self._shown(answer.evidence))
+
+    def recent(self, question: str, node: str, seconds: float) -> Answer | None:
+        """The last answer of `do_then_ask`, if it is at most so old and nothing was performed on the node since."""
+        at, answer = self._seen.get(node, {}).get(question, (-math.inf, None))
+        return answer if asyncio.get_running_loop().time() - at <= seconds else None
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -171,21 +212,79 @@ class Bindings:
             **values,
         }
         try:
-            yield Use(capability, node, filled)
+            about = sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()[:16]
+            yield Use(capability, node, filled, f"{self._site.name}-{name}-{about}")
         except LockTimeoutError:
             raise
         except PortError as error:
             message = self._shown(f"{capability} on {name}: {error.message}")
-            raise ApplicationError(message, hint=self._secrets.redact(error.hint)) from None
+            kind = BusyError if isinstance(error, BusyError) else ApplicationError
+            raise kind(message, hint=self._secrets.redact(error.hint)) from None
 
-    async def _run(self, binding: Shell, use: Use, timeout: float) -> Result:
+    async def _change(self, binding: Shell | File | Unit, use: Use, timeout: float) -> Line:
+        """The line that performs it."""
+        host = self._hosts[use.node.host]
+        match binding:
+            case Shell():
+                return await self._shell(
+                    binding, use, timeout, partial(lines.status_answer, binding), changes=True
+                )
+            case File(link=str(link)):
+                path, target = fill(binding.path, use.values), fill(link, use.values)
+                line = Command(shell.set_link(path, target), binding.become, timeout=ASK_SECONDS)
+                return Line(host, line, partial(lines.link_answer, f"{path} leads to {target}"))
+            case Unit():
+                if use.capability not in systemd.VERBS:
+                    raise ApplicationError(
+                        f"a systemd unit cannot {use.capability}",
+                        hint=f"it can {', '.join(sorted(systemd.VERBS))}; bind {use.capability} to a shell line",
+                    )
+                unit = fill(binding.unit, use.values)
+                line = Command(systemd.tell(use.capability, unit), binding.become, timeout=timeout)
+                return Line(host, line, partial(lines.job_answer, unit))
+        raise TypeError(binding)
+
+    async def _look(self, binding: Binding, use: Use) -> Line | None:
+        """The line that asks it, if it is one."""
+        host = self._hosts[use.node.host]
+        match binding:
+            case Shell():
+                return await self._shell(
+                    binding, use, ASK_SECONDS, partial(lines.shell_answer, binding), changes=False
+                )
+            case File(link=str()):
+                path = fill(binding.path, use.values)
+                line = Command(shell.read_link(path), binding.become, timeout=ASK_SECONDS)
+                return Line(host, line, partial(lines.target_answer, binding, path))
+            case Unit():
+                unit = fill(binding.unit, use.values)
+                line = Command(systemd.show(unit), timeout=ASK_SECONDS)
+                return Line(host, line, partial(lines.unit_answer, unit), by_anyone=True)
+        return None
+
+    async def _shell(
+        self, binding: Shell, use: Use, timeout: float, read: Callable[[Result], Answer], *, changes: bool
+    ) -> Line:
         filled = await self._filled(binding.env, use)
         secret = {name: filled[name] for name, value in binding.env.items() if isinstance(value, Secret)}
         plain = {name: value for name, value in filled.items() if name not in secret}
         exported = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in plain.items())
         line = exported + fill_shell(binding.command, use.values)
         host = self._hosts[binding.on or use.node.host]
-        return await host.run(Command(line, become=binding.become, secrets=secret, timeout=timeout))
+        lock = use.lock if changes else ""
+        if lock:
+            line = shell.exclusive(line, lock)
+        command = Command(line, become=binding.become, secrets=secret, timeout=timeout)
+        return Line(host, command, read, binding.expect, lock)
+
+    async def _run(self, line: Line, text: str) -> Result:
+        """Run it. If the like of it is at work there already, see it to its end and begin nothing: `BusyError`."""
+        result = await line.host.run(replace(line.command, line=text))
+        if line.lock and result.status == shell.BUSY and shell.STILL_AT_WORK in result.stderr:
+            free = replace(line.command, line=shell.until_free(line.lock), secrets={})
+            await line.host.run(free)
+            raise BusyError("what was begun before was still at work, and has ended now")
+        return result
 
     async def _request(self, binding: Http, use: Use) -> Reply:
         return await self._http.send(
@@ -225,12 +324,6 @@ class Bindings:
 
     async def _put(self, binding: File, use: Use) -> Answer:
         path, host = fill(binding.path, use.values), self._hosts[use.node.host]
-        if binding.link is not None:
-            target = fill(binding.link, use.values)
-            line = shell.set_link(path, target)
-            result = await host.run(Command(line, become=binding.become, timeout=ASK_SECONDS))
-            good = result.status == 0
-            return Answer(good, target, f"{path} leads to {target}" if good else answers.said(result))
         if binding.content is None:
             raise ApplicationError(
                 f"{path} cannot be written: the binding has no content", hint="give `content` or `link`"
@@ -239,79 +332,25 @@ class Bindings:
         await host.write(path, content, mode=binding.mode, become=binding.become)
         return Answer(True, "", f"wrote {count(len(content), 'byte')} to {path}")
 
-    async def _look(self, binding: File, use: Use) -> Answer:
+    async def _read(self, binding: File, use: Use) -> Answer:
         path, host = fill(binding.path, use.values), self._hosts[use.node.host]
-        if binding.link is not None:
-            line = shell.read_link(path)
-            result = await host.run(Command(line, become=binding.become, timeout=ASK_SECONDS))
-            if result.status != 0:
-                return Answer(False, "", f"{path} is no link: {answers.said(result)}")
-            text = result.stdout
-        else:
-            content = await host.read(path, become=binding.become)
-            if content is None:
-                return Answer(False, "", f"there is no {path}")
-            text = content.decode(errors="replace")
-        value = answers.matched(binding.match, text)
-        if value is None:
-            return Answer(False, "", f"{path} has nothing like {binding.match}: {text}")
-        return Answer(True, value, f"{path}: {value}")
+        content = await host.read(path, become=binding.become)
+        if content is None:
+            return Answer(False, "", f"there is no {path}")
+        return lines.file_answer(binding, path, content.decode(errors="replace"))
 
-    async def _tell(self, binding: Unit, use: Use, timeout: float) -> Answer:
-        if use.capability not in systemd.VERBS:
-            raise ApplicationError(
-                f"a systemd unit cannot {use.capability}",
-                hint=f"it can {', '.join(sorted(systemd.VERBS))}; bind {use.capability} to a shell line",
-            )
-        unit = fill(binding.unit, use.values)
-        line = systemd.tell(use.capability, unit)
-        result = await self._hosts[use.node.host].run(Command(line, become=binding.become, timeout=timeout))
-        if result.status != 0:
-            return Answer(False, "", f"{unit}: {answers.said(result)}")
-        return Answer(True, "", f"{unit}: {systemd.UnitState.parse(result.stdout)}")
+    def _succeeded(self, answer: Answer) -> str:
+        if not answer.ok:
+            raise ApplicationError(answer.evidence, hint="see the node's log, mend it, and retry")
+        return self._shown(answer.evidence)
 
-    async def _state(self, binding: Unit, use: Use) -> Answer:
-        unit = fill(binding.unit, use.values)
-        result = await self._hosts[use.node.host].run(Command(systemd.show(unit), timeout=ASK_SECONDS))
-        state = systemd.UnitState.parse(result.stdout)
-        if result.status != 0:
-            raise HostError(
-                f"systemd does not answer: {answers.said(result)}", hint="does systemd run there?"
-            )
-        if not state.loaded:
-            what = state.properties.get("LoadState", "unknown")
-            raise ApplicationError(
-                f"{unit}: systemd says it is {what}", hint="see the unit's name, and its file"
-            )
-        return Answer(state.running, state.active, f"{unit}: {state}")
+    def _remembered(self, question: str, node: str, answer: Answer) -> Answer:
+        answer = msgspec.structs.replace(answer, evidence=self._shown(answer.evidence))
+        self._seen.setdefault(node, {})[question] = asyncio.get_running_loop().time(), answer
+        return answer
 
     def _shown(self, text: str) -> str:
         return " ".join(self._secrets.redact(text).split())[-EVIDENCE:]
-
-
-def _succeeded(binding: Shell, result: Result) -> Answer:
-    return Answer(result.status in binding.expect, "", answers.said(result))
-
-
-def _shell_answer(binding: Shell, result: Result) -> Answer:
-    """With `answers`, a status listed there is the answer, and any other is none.
-
-    Without, a status in `expect` says yes and 1 says no, as test(1) and grep(1) do; any other, a command that is
-    not found or was killed among them, has said neither.
-    """
-    if binding.answers:
-        value = binding.answers.get(str(result.status))
-        if value is None:
-            raise ApplicationError(f"no answer: {answers.said(result)}")
-        return Answer(value != "no", value, f"{value}, by {answers.said(result)}")
-    if result.status not in (*binding.expect, *NO):
-        raise ApplicationError(
-            f"no answer: {answers.said(result)}", hint="1 says no; list others under `answers`"
-        )
-    value = answers.matched(binding.match, result.stdout)
-    if value is None:
-        return Answer(False, "", f"{answers.said(result)}, nothing like {binding.match}")
-    return Answer(result.status in binding.expect, value, answers.said(result))
 
 
 def _in_url(value: str) -> str:

@@ -3,10 +3,12 @@
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from changeover.errors import HostError
+from changeover.ports import Result
 
 INPUT_FOLLOWS = "changeover: input follows"
 """Ends the part of standard input that may hold a sudo password; sudo reads it only if it wants one."""
@@ -101,6 +103,70 @@ def exports(variables: Mapping[str, str]) -> bytes:
         if "\0" in value:
             raise HostError(f"the value of the environment variable {name} holds a NUL character")
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
+
+
+STILL_AT_WORK = "changeover: what was begun before is still at work"
+BUSY = 75
+"""Said, and the exit status, by a line that found its lock held: nothing of it was begun (EX_TEMPFAIL, sysexits.h)."""
+
+
+def exclusive(line: str, name: str) -> str:
+    """Run the line unless another of that name runs on the host, whoever began it, and whatever became of them.
+
+    The lock is the kernel's, and held by the shell that waits for the line: what the line leaves in the
+    background does not hold it. A host without flock(1) runs the line without.
+    """
+    return "\n".join(
+        [
+            "if command -v flock >/dev/null; then",
+            _open_lock(name),
+            f"flock -n 9 || {{ echo '{STILL_AT_WORK}' >&2; exit {BUSY}; }}",
+            "fi",
+            f"(\n{line}\n) 9>&-",
+        ]
+    )
+
+
+def until_free(name: str) -> str:
+    """Wait until no line of that name runs on the host."""
+    return f"{_open_lock(name)}\nuntil flock -n 9; do sleep 0.1; done"
+
+
+def _open_lock(name: str) -> str:
+    # In /run where one may: nobody else can put anything in its way there, and it is gone with the next boot.
+    return "\n".join(
+        [
+            "locks=/run/changeover",
+            "[ -w /run ] || locks=/tmp/changeover-$(id -u)",
+            'mkdir -p -m 700 "$locks" && [ -O "$locks" ] || { echo "$locks is not ours" >&2; exit 1; }',
+            f'exec 9>"$locks"/{shlex.quote(quote(name, safe=""))}',
+        ]
+    )
+
+
+_THEN = "changeover: then"
+
+
+def then(line: str, question: str, *, expect: Iterable[int] = (0,)) -> str:
+    """Run the line, and after one of the statuses that are expected the question; `parted` tells them apart."""
+    return "\n".join(
+        [
+            f"(\n{line}\n)",
+            f"status=$?; case $status in {'|'.join(map(str, expect))}) ;; *) exit $status ;; esac",
+            f"printf '\\n%s %s\\n' \"{_THEN}\" $status; printf '\\n%s\\n' \"{_THEN}\" >&2",
+            f"(\n{question}\n)",
+        ]
+    )
+
+
+def parted(result: Result) -> tuple[Result, Result | None]:
+    """What the line came to, and what the question did; None if it was not asked."""
+    done, mark, asked = result.stdout.rpartition(f"\n{_THEN} ")
+    complained, _, complaint = result.stderr.rpartition(f"\n{_THEN}\n")
+    if not mark:
+        return result, None
+    status, _, answer = asked.partition("\n")
+    return Result(int(status), done, complained), Result(result.status, answer, complaint)
 
 
 def read_file(path: str) -> str:

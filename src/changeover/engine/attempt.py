@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from changeover.actions.base import Action, Context
-from changeover.errors import ChangeoverError, FencedError, StepError, StepTimeoutError
+from changeover.errors import BusyError, ChangeoverError, FencedError, StepError, StepTimeoutError
 from changeover.model.plan import Step
 from changeover.model.values import Observation, Presence
 
@@ -67,10 +67,8 @@ class Attempt:
 
     async def make(self) -> Outcome:
         """Perform, and observe. An error of `perform` has failed, whatever can be observed."""
-        self.check()
-        self.fault("performing")
         try:
-            ended = await self._limited(self._action.perform(self.step.do, self.context))
+            ended = await self._perform()
         except StepTimeoutError as error:
             seen = await self.look()
             return seen if seen.came is Came.DONE else _raised(Came.UNKNOWN, error, seen.evidence)
@@ -90,6 +88,19 @@ class Attempt:
         return Outcome(
             seen.came, f"performed ({said}), but then observed: {seen.evidence}", error=StepError.__name__
         )
+
+    async def _perform(self) -> str | Observation:
+        """Perform it; what was left at work until now, by a conductor that is gone, is looked at first."""
+        self.check()
+        self.fault("performing")
+        try:
+            return await self._limited(self._action.perform(self.step.do, self.context))
+        except BusyError:
+            seen = await self._limited(self._action.observe(self.step.do, self.context))
+            if seen.presence is not Presence.ABSENT:
+                return seen
+        self.check()
+        return await self._limited(self._action.perform(self.step.do, self.context))
 
     @property
     def _action(self) -> Action:

@@ -19,7 +19,7 @@ EFFECTS: Mapping[str, frozenset[str]] = {
     "Database": frozenset(
         {"snapshot", "verify_snapshot", "drop_snapshot", "restore", "migrate", "revert", "forget"}
     ),
-    "Application": frozenset({"do"}),
+    "Application": frozenset({"do", "do_then_ask"}),
 }
 """The methods of each port by which the site can be changed. The others only look."""
 

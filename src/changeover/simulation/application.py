@@ -57,6 +57,16 @@ class SimulatedApplication:
         await site.calls.effect("application", capability, node, it.host, work)
         return f"{capability} on {node}: exit status 0"
 
+    async def do_then_ask(
+        self, capability: str, question: str, node: str, *, timeout: float = DO_SECONDS, **values: str
+    ) -> tuple[str, Answer | None]:
+        """One after the other."""
+        said = await self.do(capability, node, timeout=timeout, **values)
+        try:
+            return said, await self.ask(question, node)
+        except ApplicationError:
+            return said, None
+
     async def ask(self, capability: str, node: str, **values: str) -> Answer:
         """Answer from the state as it is. A node that does not answer is not well; else that is an error."""
         it = self._node(capability, node, values)
@@ -76,6 +86,9 @@ class SimulatedApplication:
         if capability not in _ANSWERS:
             raise ApplicationError(f"{capability} on {node}: what it says is not simulated")
         return _ANSWERS[capability](site, node, **values)
+
+    def recent(self, question: str, node: str, seconds: float) -> Answer | None:
+        """None: nothing is remembered."""
 
     async def close(self) -> None:
         """Nothing is held open."""

@@ -8,6 +8,7 @@ import pytest
 from changeover.drivers import shell
 from changeover.drivers.shell import Sudo
 from changeover.errors import HostError
+from changeover.ports import Result
 
 PREFIX = "exec timeout -k 5 61 /bin/sh -c "
 
@@ -115,3 +116,28 @@ def test_a_socket_is_joined() -> None:
         "if command -v socat >/dev/null; then exec socat - 'UNIX-CONNECT:/run/a\\:b\\,c/admin.sock'; else exec python3 -c "
     )
     assert line.endswith(" /run/a:b,c/admin.sock; fi")
+
+
+def test_a_change_and_a_question_in_one_command_are_told_apart() -> None:
+    """Whatever either of them prints, and however they end."""
+    for change, question, done, asked in (
+        (
+            "printf a; echo b >&2",
+            "printf c; echo d >&2; exit 3",
+            Result(0, "a", "b\n"),
+            Result(3, "c", "d\n"),
+        ),
+        ("exit 2", "true", Result(2, "", ""), Result(0, "", "")),
+        ("cd /; x=1", 'echo "$x$PWD"', Result(0, "", ""), Result(0, f"{Path.cwd()}\n", "")),
+        ("echo no; exit 1", "echo never", Result(1, "no\n", ""), None),
+    ):
+        line = shell.then(change, question, expect=(0, 2))
+        ended = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+        assert shell.parted(Result(ended.returncode, ended.stdout, ended.stderr)) == (done, asked)
+
+
+def test_a_host_without_flock_runs_the_line() -> None:
+    """With its own status."""
+    line = shell.exclusive("exit 7", "name")
+    ended = subprocess.run(["/bin/sh", "-c", line], env={"PATH": "/nowhere"}, check=False)
+    assert ended.returncode == 7

@@ -22,7 +22,7 @@ LOOKS = {
     "Host": {"read", "forward", "close"},
     "Balancer": {"servers", "version", "close"},
     "Database": {"facts", "find_snapshot", "ledger", "query", "close"},
-    "Application": {"can", "ask", "close"},
+    "Application": {"can", "ask", "recent", "close"},
 }
 
 

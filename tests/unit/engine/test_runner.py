@@ -12,6 +12,7 @@ from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunCha
 from changeover.engine.lease import Lease
 from changeover.engine.port import Entry
 from changeover.engine.records import Records
+from changeover.errors import BusyError
 from changeover.model.plan import Operation, Step
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
@@ -155,6 +156,30 @@ async def test_an_effect_that_cannot_be_observed_is_looked_at_again(journal: Rec
     assert S.IN_DOUBT in [
         event.state for event in await journal.events(run) if isinstance(event, StepChanged)
     ]
+
+
+@pytest.mark.parametrize(
+    ("left", "performed", "state"),
+    [("whole", ["x"], S.DONE), ("", ["x", "x"], S.DONE), ("half", ["x"], S.FAILED)],
+)
+async def test_what_was_still_at_work_is_looked_at_once_it_has_ended(
+    journal: Records, left: str, performed: list[str], state: StepState
+) -> None:
+    """It is performed only if nothing was left there."""
+
+    class Busy(Scripted):
+        async def perform(self, operation: Operation, context: Context) -> str:
+            if not self.performed:
+                self.performed.append("x")
+                self.effects["x"] = left
+                raise BusyError("what was begun before was still at work, and has ended now")
+            return await super().perform(operation, context)
+
+    run = await begin(journal, a_plan([a_step("x")]))
+    action = Busy()
+    status = await conduct(journal, run, action)
+    assert action.performed == performed
+    assert status.steps["x"].state is state
 
 
 async def test_a_defect_in_an_action_is_a_failed_step(journal: Records) -> None:
