@@ -40,8 +40,8 @@ class Flight:
         return not (self.busy or self._naps)
 
     def begin(self, step: Step, work: Work) -> None:
-        """Let it do that."""
-        task = self._flying[step.id] = asyncio.create_task(work)
+        """Let it do that, in a task that is called after the step."""
+        task = self._flying[step.id] = asyncio.create_task(work, name=step.id)
         task.add_done_callback(lambda task: self._down(step, task))
 
     def over(self, step: Step) -> None:

@@ -138,11 +138,12 @@ def check_database(database: str) -> Step:
 
 
 def install(node: Node, release: Release) -> Step:
-    """Stage the new release beside the running one."""
+    """Stage the new release beside the running one. Taken back, it is set aside with its node."""
+    taken_out = uninstall(node, release.to_version, "uninstall")
     return Step(
         id=f"{node.name}/install",
         do=Operation("node.install", node.name, {"release": release.to_version}),
-        undo=_back(uninstall(node, release.to_version, "uninstall")),
+        undo=_back(msgspec.structs.replace(taken_out, unit=node.name)),
         summary=f"put {release.to_version} in place on {node.name}, beside what runs",
         limits=(INSTALLS,),
         timeout=_timeout(release, "install", 600),

@@ -1,0 +1,306 @@
+"""Plays cases: a fault, and every answer to every question that comes of it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from changeover import fallback
+from changeover.actions.base import Action
+from changeover.errors import RefusedError
+from changeover.model.plan import Plan
+from changeover.model.states import RunState
+from changeover.rehearsal.cases import (
+    OF_A_LOOK,
+    OF_AN_EFFECT,
+    OF_THE_CONDUCTOR,
+    Case,
+    Kind,
+    Reply,
+    Strike,
+)
+from changeover.rehearsal.playing import CALM, GRAIN, Base, Known, Play, Played, Rest
+from changeover.rehearsal.results import End
+from changeover.rehearsal.starting import WARM_UP
+from changeover.rehearsal.striking import Armed
+from changeover.rehearsal.watching import Violation
+from changeover.simulation import EPOCH, SimulatedSite, run
+
+PATIENCE = 6
+"""Answers after which a person who is asked again has had enough."""
+
+REPEATED = frozenset({Kind.DIES_STARTED, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED, Kind.SLOW})
+"""Faults of a whole step: they are not aimed at one of its calls."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """A play on the way of a case, and the case as far as it had come by then."""
+
+    case: Case
+    played: Played
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A case from its fault to its end. `plays` are those that it went through, one after another."""
+
+    case: Case
+    end: End
+    plays: list[Seen]
+    extra: list[Violation] = field(default_factory=list)
+
+    @property
+    def back(self) -> float:
+        """How many seconds the way back took."""
+        return sum(seen.played.back for seen in self.plays)
+
+
+class Explorer:
+    """Rehearses one plan with these actions on sites of that kind. `plays` counts what was really played.
+
+    `wanted` are the steps that are to be struck.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        actions: Mapping[str, Action],
+        *,
+        site_kind: type[SimulatedSite] = SimulatedSite,
+        wanted: Iterable[str] | None = None,
+        traced: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.base = Base()
+        self.plays = 0
+        self._actions = actions
+        self._site_kind = site_kind
+        self._traced = traced
+        self._known = Known()
+        self._base_known = Known()
+        self.began = self.ended = 0.0
+        self._nodes = {node.name for node in plan.site.application.nodes}
+        self._wanted = set(wanted) if wanted is not None else {step.id for step in plan.steps()}
+        self._gates: dict[str, Rest] = {}
+        self._stage = {step.id: stage for stage in plan.stages for step in stage.steps}
+        self._place = {step.id: place for place, step in enumerate(plan.steps())}
+
+    def nothing(self) -> Outcome:
+        """The run in which nothing goes wrong and every gate is approved. To be explored first."""
+        case = Case(())
+        plays = [Seen(case, self._begin())]
+        while (rest := plays[-1].played.rest) and rest.asked and Reply.APPROVE in rest.asked.replies:
+            for gate in rest.asked.steps:
+                self._gates[gate] = rest
+            plays.append(Seen(case, self._answer(rest, Reply.APPROVE, base=True)))
+        self.began = EPOCH + WARM_UP
+        self.ended = rest.moment.at - CALM if rest and not rest.asked else 0.0
+        self._base_known = Known(dict(self._known.on_the_way), dict(self._known.at_rest))
+        return self._outcome(case, plays)
+
+    def forget(self) -> None:
+        """Everything but the run in which nothing goes wrong."""
+        self._known = Known(dict(self._base_known.on_the_way), dict(self._base_known.at_rest))
+        for rest in self._known.at_rest.values():
+            rest.answers.clear()
+        self._traced = False
+        self.plays = 0
+
+    def again(self, case: Case) -> Outcome:
+        """That case with its trace, and nothing of it taken as known."""
+        self._known, self._traced = Known(), True
+        try:
+            return self.follow(case)
+        finally:
+            self.forget()
+
+    def stage_of(self, step: str) -> str:
+        """The stage that the step is in; of a step of the way back it is called after the one that is taken back."""
+        return self._stage[step].name if step in self._stage else "the way back"
+
+    def kind_of(self, case: Case, rule: str) -> tuple[object, ...]:
+        """What it has in common with other cases that break the same rule: faults and steps, whatever the node."""
+        faults = (
+            ("/".join("*" if part in self._nodes else part for part in strike.step.split("/")), strike.kind)
+            for strike in case.strikes
+        )
+        return rule, *faults
+
+    def strikes(self, steps: Iterable[str]) -> Iterator[Strike]:
+        """Every fault of these steps."""
+        for name in steps:
+            if name in self._gates:
+                yield Strike(name, Kind.REFUSED)
+            elif name in self.base.moments:
+                yield from self._strikes(name)
+
+    def explore(self, strikes: Sequence[Strike]) -> Iterator[Outcome]:
+        """These faults, with every answer to every question."""
+        case = Case(tuple(strikes))
+        yield from self._explore(case, [Seen(case, self._root(case))], ())
+
+    def follow(self, case: Case) -> Outcome:
+        """Exactly that case; where it does not say what is answered, up to the question."""
+        started = Case(case.strikes)
+        plays = [Seen(started, self._root(started) if case.strikes else self._begin())]
+        replies = list(case.replies)
+        while (rest := plays[-1].played.rest) and rest.asked and len(plays) < 4 * PATIENCE:
+            approving = Reply.APPROVE in rest.asked.replies
+            if replies and replies[0] in self._replies(rest):
+                reply = replies.pop(0)
+                if reply is not Reply.APPROVE:
+                    started = replace(started, replies=(*started.replies, reply))
+            elif approving:
+                reply = Reply.APPROVE
+            else:
+                break
+            plays.append(Seen(started, self._answer(rest, reply)))
+        return self._outcome(started, plays)
+
+    def wander(self, strikes: Sequence[Strike], random: Random) -> Outcome:
+        """These faults, with answers as they come."""
+        case = Case(tuple(strikes))
+        plays = [Seen(case, self._root(case))]
+        back = any(strike.step.startswith(fallback.BACK) for strike in strikes)
+        while (rest := plays[-1].played.rest) and rest.asked and rest.asked.replies and len(plays) < PATIENCE:
+            replies = self._replies(rest)
+            if back and not rest.asked.back and not rest.asked.gate:
+                replies = [it for it in replies if it in (Reply.ABORT, Reply.ABORT_UNMENDED)] or replies
+            forward_gate = rest.asked.gate and not rest.asked.back
+            reply = replies[0] if forward_gate else random.choice(replies)
+            if reply is not Reply.APPROVE:
+                case = replace(case, replies=(*case.replies, reply))
+            plays.append(Seen(case, self._answer(rest, reply)))
+        return self._outcome(case, plays)
+
+    def pairs(self, count: int, seed: int, steps: Sequence[str]) -> Iterator[tuple[Strike, Strike]]:
+        """So many pairs of faults: one on the way there, and another there or on the way back from it."""
+        random = Random(seed)  # noqa: S311 -- so that the same seed gives the same pairs
+        candidates = [name for name in steps if name in self.base.moments]
+        for _ in range(count if candidates else 0):
+            first = random.choice(candidates)
+            one = random.choice(list(self._strikes(first)))
+            later = [name for name in candidates if self._place[name] >= self._place[first]]
+            back = self._way_back(first)
+            if back and random.random() < 0.5:  # noqa: PLR2004
+                name = random.choice(back)
+                yield one, Strike(name, random.choice(OF_AN_EFFECT))
+            else:
+                yield one, random.choice(list(self._strikes(random.choice(later))))
+
+    # Within a case
+
+    def _explore(self, case: Case, plays: list[Seen], path: tuple[Rest, ...]) -> Iterator[Outcome]:
+        rest = plays[-1].played.rest
+        if rest is None or rest.asked is None or not rest.asked.replies:
+            yield self._outcome(case, plays)
+            return
+        if rest in path or len(path) >= PATIENCE:
+            text = f"after {len(path)} answers a person is asked again: {rest.asked.text}"
+            yield self._outcome(case, plays, Violation("an answer leads somewhere", text, rest.moment.at))
+            return
+        for reply in self._replies(rest):
+            if reply is Reply.REFUSE and (Reply.REFUSE in case.replies or not rest.asked.back):
+                continue
+            further = case if reply is Reply.APPROVE else replace(case, replies=(*case.replies, reply))
+            if reply not in rest.answers:
+                rest.answers[reply] = self._answer(rest, reply)
+            seen = Seen(further, rest.answers[reply])
+            yield from self._explore(further, [*plays, seen], (*path, rest))
+
+    def _replies(self, rest: Rest) -> list[Reply]:
+        """Those that differ: to go back unmended is another thing only where something is broken."""
+        if rest.asked is None:
+            return []
+        replies = list(rest.asked.replies)
+        if Reply.ABORT in replies and _anything_broken(rest):
+            replies.insert(replies.index(Reply.ABORT) + 1, Reply.ABORT_UNMENDED)
+        return replies
+
+    def _outcome(self, case: Case, plays: list[Seen], *extra: Violation) -> Outcome:
+        last = plays[-1].played.rest
+        broken = extra or last is None or any(seen.played.violations for seen in plays)
+        return Outcome(case, End.FINDING if broken else _end(last), plays, list(extra))
+
+    def _begin(self) -> Played:
+        self.plays += 1
+        return run(self._play(()).begin, grain=GRAIN)
+
+    def _root(self, case: Case) -> Played:
+        first = min(case.strikes, key=lambda strike: self._place.get(strike.step, len(self._place)))
+        if first.kind is Kind.REFUSED:
+            if first.step not in self._gates:
+                raise _no_such(first, self._gates)
+            return self._answer(self._gates[first.step], Reply.REFUSE)
+        if first.step not in self.base.moments:
+            raise _no_such(first, self.base.moments)
+        moment = self.base.moments[first.step]
+        play = self._play([Armed(strike) for strike in case.strikes])
+        self.plays += 1
+        return run(lambda clock: play.resume(clock, moment, None, None), start=moment.at, grain=GRAIN)
+
+    def _answer(self, rest: Rest, reply: Reply, *, base: bool = False) -> Played:
+        moment = rest.moment
+        play = self._play(moment.armed, base=base)
+        self.plays += 1
+        return run(lambda clock: play.resume(clock, moment, reply, rest.asked), start=moment.at, grain=GRAIN)
+
+    def _play(self, armed: Sequence[Armed], *, base: bool | None = None) -> Play:
+        listens = (not armed and base is not False and not self.base.moments) or base is True
+        return Play(
+            self.plan,
+            self._actions,
+            self.base,
+            self._known,
+            site_kind=self._site_kind,
+            armed=armed,
+            traced=self._traced,
+            wanted=self._wanted.__contains__ if listens else None,
+        )
+
+    def _strikes(self, name: str) -> Iterator[Strike]:
+        effects = self.base.effects(name)
+        attempts = next(step.attempts for step in self._stage[name].steps if step.id == name)
+        for kind in OF_AN_EFFECT if effects else OF_A_LOOK:
+            if kind is Kind.FAILS_ONCE and attempts == 1:
+                continue
+            for call in range(
+                1 if kind in REPEATED or (kind in OF_THE_CONDUCTOR and not effects) else max(1, effects)
+            ):
+                yield Strike(name, kind, call)
+
+    def _way_back(self, first: str) -> list[str]:
+        """The steps of the way back once everything up to that step was begun."""
+        reached = {
+            name: fallback.Reached() for name, place in self._place.items() if place <= self._place[first]
+        }
+        try:
+            back = fallback.way_back(self.plan, reached)
+        except RefusedError:
+            return []
+        return [step.id for step in back.steps() if not step.person]
+
+
+def _anything_broken(rest: Rest) -> bool:
+    hosts = rest.moment.site.hosts.values()
+    return any(not host.reached or host.full for host in hosts) or any(
+        it.sticks and it.hit for it in rest.moment.armed
+    )
+
+
+def _end(rest: Rest | None) -> End:
+    if rest is None:
+        return End.FINDING
+    if rest.state is RunState.DONE:
+        return End.DONE
+    if rest.state is RunState.FELL_BACK or rest.back_where_it_began:
+        return End.FELL_BACK
+    return End.STOPPED
+
+
+def _no_such(strike: Strike, known: Iterable[str]) -> RefusedError:
+    names = list(known)
+    return RefusedError(
+        f"{strike.step}: no step of the plan that {strike.kind} could strike",
+        hint=f"for instance {names[0]}" if names else "",
+    )

@@ -1,0 +1,479 @@
+"""One play: the real engine and the real actions on a simulated site, from one moment until a person is asked.
+
+A play begins at a moment at which nothing is in flight: there the journal is cut, and a conductor resumes the run as
+after a crash in which nothing was lost. What was played before is not played again.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from changeover.actions.base import Action, Context
+from changeover.engine.events import Event, FallbackBegun, StepChanged
+from changeover.engine.fold import RunStatus
+from changeover.engine.guard import Guard
+from changeover.engine.memory import MemoryJournal
+from changeover.engine.owner import Owner
+from changeover.engine.runner import Runner
+from changeover.errors import ChangeoverError
+from changeover.model.plan import Operation, Plan, Stage, Step
+from changeover.model.states import SATISFIED, RunState, StepState
+from changeover.model.values import Presence
+from changeover.rehearsal import judging, sameness
+from changeover.rehearsal.asking import Asked, asked, commands_of
+from changeover.rehearsal.cases import Kind, Reply
+from changeover.rehearsal.starting import WARM_UP, start
+from changeover.rehearsal.striking import Armed, Arms, Died, struck
+from changeover.rehearsal.watching import Costs, Excuse, Violation, Watcher
+from changeover.simulation import Call, LoopClock, SimulatedClock, SimulatedSite
+
+S = StepState
+
+GRAIN = 0.2
+"""Seconds between two looks of whoever waits, at the least."""
+
+BOUND = 30 * 86_400.0
+"""Seconds of simulated time after which whoever still waits is taken to wait for ever."""
+
+RESUMED = 1.0
+"""Seconds from the death of a conductor until the next one takes over."""
+
+THINKS = 60.0
+"""Seconds that a person takes to answer."""
+
+MENDED = 45.0
+"""Seconds from when everything was mended until the person says so: hosts have booted, balancers have seen it."""
+
+CALM = 60.0
+"""Seconds after the end of a run until the site is compared with what it was."""
+
+OWNER = Owner("rehearsal", "rehearsal", 0, 0, "", "")
+
+
+@dataclass(slots=True)
+class Moment:
+    """Where a play can go on from: nothing is in flight. `seq` is the last event of the run by then."""
+
+    site: SimulatedSite
+    journal: MemoryJournal
+    run: str
+    seq: int
+    armed: tuple[Armed, ...] = ()
+    excuses: tuple[Excuse, ...] = ()
+    agreed: frozenset[str] = frozenset()
+
+    @property
+    def at(self) -> float:
+        """Seconds since the epoch."""
+        return self.site.clock.now()
+
+
+@dataclass(slots=True, eq=False)
+class Rest:
+    """Where plays end: the run has ended, or a person is asked. What is answered leads to the next rest."""
+
+    state: RunState
+    moment: Moment
+    asked: Asked | None = None
+    back_where_it_began: bool = False
+    answers: dict[Reply, "Played"] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of one play. `rest` is None if the engine itself failed. `trace` is there when it was asked for.
+
+    `back` is how many seconds it was on its way back, those in which a person thinks not counted.
+    """
+
+    rest: Rest | None
+    violations: list[Violation]
+    costs: Costs
+    back: float = 0.0
+    took: float = 0.0
+    joined: bool = False
+    trace: list[tuple[float, str]] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Known:
+    """What plays have come to before, by the state from which they went on."""
+
+    on_the_way: dict[sameness.Key, tuple[Rest, float]] = field(default_factory=dict)
+    at_rest: dict[sameness.Key, Rest] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Base:
+    """What is known from the run in which nothing goes wrong.
+
+    `moments`: step → where a play begins that strikes it. `calls`: step → the calls that it makes.
+    """
+
+    before: Mapping[str, object] = field(default_factory=dict)
+    moments: dict[str, Moment] = field(default_factory=dict)
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    actions: dict[str, str] = field(default_factory=dict)
+
+    def effects(self, step: str) -> int:
+        """How many calls of the step change something."""
+        return sum(call.effect for call in self.calls.get(step, ()))
+
+    def looks(self, step: str, action: str) -> bool:
+        """Whether the step changes nothing; a step that was not seen is like those of its kind that were."""
+        if step in self.calls:
+            return not self.effects(step)
+        alike = [name for name, kind in self.actions.items() if kind == action and name in self.calls]
+        return bool(alike) and not any(map(self.effects, alike))
+
+
+class Play:
+    """Plays once. `wanted` are the steps whose moments `base` is to keep."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        actions: Mapping[str, Action],
+        base: Base,
+        known: Known,
+        *,
+        site_kind: type[SimulatedSite] = SimulatedSite,
+        armed: Sequence[Armed] = (),
+        traced: bool = False,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._plan = plan
+        self._base = base
+        self._known = known
+        self._site_kind = site_kind
+        self._wanted = wanted
+        self._traced = traced
+        self._arms = Arms(
+            armed,
+            die=self._die,
+            told=self._struck,
+            looks=base.looks,
+            began=self._began,
+            heard=base.calls if wanted else None,
+        )
+        self._actions = struck(actions, self._arms)
+        self._task: asyncio.Task[RunStatus] | None = None
+        self._died = False
+        self._join: tuple[Rest, float] | None = None
+        self._keys: list[tuple[sameness.Key, float]] = []
+        self._flying: set[str] = set()
+        self._performed: dict[str, int] = {}
+        self._violations: list[Violation] = []
+        self._trace: list[tuple[float, str]] = []
+        self._hits: list[str] = []
+        self._back_since = -1.0
+        self._agreed: frozenset[str] = frozenset()
+        self._latest: Moment | None = None
+
+    async def begin(self, clock: LoopClock) -> Played:
+        """From the very beginning."""
+        self._clock = clock
+        site = start(self._plan, clock, self._site_kind)
+        await clock.sleep(WARM_UP)
+        site.settle()
+        self._base.before = site.state()
+        self._base.actions = {step.id: step.do.action for step in self._plan.steps()}
+        journal = MemoryJournal(clock.now)
+        run = await journal.create_run(self._plan, actor="rehearsal", reason="rehearsed", owner=OWNER)
+        self._site, self._journal, self._run = site, journal, run
+        return await self._play(())
+
+    async def resume(
+        self, clock: LoopClock, moment: Moment, reply: Reply | None, question: Asked | None
+    ) -> Played:
+        """From that moment, with that answer to what was asked there."""
+        self._clock = clock
+        site = moment.site.fork(clock)
+        journal = moment.journal.beginning(moment.run, moment.seq, clock.now)
+        self._agreed = moment.agreed
+        self._site, self._journal, self._run = site, journal, moment.run
+        return await self._play(moment.excuses, reply, question)
+
+    async def _play(
+        self, excuses: Sequence[Excuse], reply: Reply | None = None, question: Asked | None = None
+    ) -> Played:
+        site, journal, run = self._site, self._journal, self._run
+        self._status = await journal.status(run)
+        self._index()
+        began = self._clock.now()
+        self._watcher = Watcher(
+            self._plan, run, site, active=self._active, stage=self._stage, excuses=excuses
+        )
+        site.watcher = self._watcher
+        if reply is not None and question is not None:
+            await self._reply(reply, question)
+        resumed = self._clock.now()
+        if self._status.falling_back:
+            self._back_since = resumed
+        status = await self._conduct()
+        rest = None
+        if self._join is not None:
+            rest = self._join[0]
+        elif status is not None:
+            rest = await self._at_rest(status)
+        site.settle()
+        self._watcher.conclude()
+        back = self._clock.now() - self._back_since if self._back_since >= 0 else 0.0
+        if rest is not None and rest.asked is None and self._join is None:
+            back = max(0.0, back - CALM)
+        played = Played(
+            rest,
+            [*self._violations, *self._watcher.violations],
+            self._watcher.costs,
+            back + (self._join[1] if self._join else 0.0) if self._back_since >= 0 else 0.0,
+            self._clock.now() - began,
+            self._join is not None,
+            self._trace,
+            self._hits,
+        )
+        self._remember(played)
+        return played
+
+    # The conductor
+
+    async def _conduct(self) -> RunStatus | None:
+        """Until the run rests; None if it was left, because the rest is known or the engine has failed."""
+        while True:
+            self._died = False
+            runner = Runner(
+                self._journal,
+                self._run,
+                self._site.world,
+                self._actions,
+                guard=Guard(self._plan, self._site.world, self._run),
+                owner=OWNER,
+                observer=self._see,
+                fault=self._point,
+                lease_seconds=math.inf,
+            )
+            self._task = asyncio.create_task(runner.run())
+            done, _ = await asyncio.wait({self._task}, timeout=BOUND)
+            if not done:
+                waiting = ", ".join(sorted(self._flying)) or "the engine"
+                self._broken("nobody waits for ever", f"{waiting}: nothing happens any more")
+                self._task.cancel()
+                await asyncio.wait({self._task})
+                return None
+            if self._join is not None:
+                return None
+            if self._died:
+                await self._clock.sleep(RESUMED)
+                self._site.orphans_end = False
+                seq = len(await self._journal.events(self._run))
+                self._journal = self._journal.beginning(self._run, seq, self._clock.now)
+                self._status = await self._journal.status(self._run)
+                self._index()
+                self._flying = set(self._status.steps_in(S.RUNNING, S.IN_DOUBT))
+                continue
+            error = self._task.exception()
+            if error is not None:
+                self._broken("the engine goes on", f"{type(error).__name__}: {error}")
+                return None
+            return self._task.result()
+
+    def _point(self, point: str) -> None:
+        if self._join is not None and point == "started":
+            raise Died
+        task = asyncio.current_task()
+        self._arms.passed(point, task.get_name() if task else "")  # the engine calls it after the step
+
+    def _die(self, kind: Kind) -> None:
+        if self._task is not None and not self._died and not self._task.done():
+            self._died = True
+            self._site.orphans_end = kind is not Kind.DIES_WITH
+            self._task.cancel()
+            self._note(f"the conductor dies ({kind})")
+
+    # What happens
+
+    def _see(self, event: Event) -> None:
+        try:
+            self._take_in(event)
+        except Exception as error:  # noqa: BLE001 - whoever looks on must not be silent about it
+            self._broken("the engine goes on", f"{type(error).__name__}: {error}")
+
+    def _take_in(self, event: Event) -> None:
+        if self._join is not None or event.seq <= self._status.seq:
+            return
+        if isinstance(event, StepChanged):
+            self._step_changed(event)
+        self._status.apply(event)
+        if self._traced:
+            self._note(judging.said(event), event.at)
+        if isinstance(event, FallbackBegun):
+            self._back_since = event.at
+            self._index()
+        elif isinstance(event, StepChanged) and event.state is S.RUNNING and self._flying == {event.step}:
+            self._quiet_before(event)
+
+    def _step_changed(self, event: StepChanged) -> None:
+        step = self._steps[event.step]
+        if event.state is S.RUNNING:
+            self._flying.add(event.step)
+            missing = [need for need in self._needs(step) if self._status.steps[need].state not in SATISFIED]
+            if missing:
+                self._broken("the order is kept", f"{step.id} begins before {', '.join(missing)}")
+        elif event.state is not S.IN_DOUBT:
+            self._flying.discard(event.step)
+        if event.state is S.DONE and step.person and step.do.action == "people.approve":
+            self._agreed |= {
+                it.do.target
+                for it in self._status.plan.steps()
+                if it.do.action == "database.restore" and step.id in it.needs
+            }
+
+    def _quiet_before(self, event: StepChanged) -> None:
+        """Nothing is in flight but the step that begins just now, and its effect has not begun."""
+        if self._wanted is not None:
+            self._keep_moment(event)
+        if any(not it.hit and not it.over for it in self._arms.armed) or not self._watcher.quiet:
+            return
+        if self._died or self._violations or self._watcher.violations:
+            return
+        key = self._key(self._status)
+        if known := self._known.on_the_way.get(key):
+            self._join = known
+            if self._task is not None:
+                self._task.cancel()
+            return
+        self._keys.append((key, self._clock.now()))
+
+    def _keep_moment(self, event: StepChanged) -> None:
+        self._latest = Moment(
+            self._site.fork(SimulatedClock(self._clock.now())), self._journal, self._run, event.seq - 1
+        )
+
+    def _remember(self, played: Played) -> None:
+        """So that a play that comes to one of these states need not go on."""
+        if played.rest is None or played.violations:
+            return
+        ended = self._clock.now() - (CALM if played.rest.asked is None and not played.joined else 0.0)
+        tail = self._join[1] if self._join else 0.0
+        for key, at in self._keys:
+            self._known.on_the_way.setdefault(key, (played.rest, ended - at + tail))
+
+    async def _began(self, action: Action, operation: Operation, context: Context) -> None:
+        """An effect begins: it must not be there already if that could have been known."""
+        step = context.step
+        if self._wanted is not None and self._latest is not None:
+            self._base.moments.setdefault(step, self._latest)
+        if self._status.steps[step].state is S.DONE:
+            self._broken("no finished step is repeated", f"{step} is performed again")
+        elif step in self._performed and not self._base.looks(step, operation.action):
+            try:
+                seen = await action.observe(operation, context)
+            except ChangeoverError:
+                pass
+            else:
+                if seen.presence is Presence.DONE:
+                    self._broken(
+                        "a resume looks first",
+                        f"{step} is performed again although it is done: {seen.evidence}",
+                    )
+        self._performed[step] = self._performed.get(step, 0) + 1
+
+    def _struck(self, armed: Armed, call: Call) -> None:
+        self._hits.append(str(armed.strike))
+        self._note(f"struck: {armed.strike.kind} at {call}")
+        if armed.strike.kind in (Kind.HOST_DIES, Kind.NETWORK_CUT) and call.host:
+            self._watcher.struck(call.host)
+
+    # Where it rests
+
+    async def _at_rest(self, status: RunStatus) -> Rest:
+        question = asked(status) if not status.ended else None
+        where_it_began = False
+        if status.ended:
+            await self._clock.sleep(CALM)
+            self._site.settle()
+            judged = judging.ended(self._plan, status, self._site, self._base.before, self._agreed)
+            where_it_began = judged.where_it_began
+            self._violations += judged.violations
+        elif question is not None:
+            self._violations += judging.at_rest(status, question, self._clock.now())
+        self._violations += judging.writes(self._plan, status, self._site, self._agreed)
+        if question is not None:
+            self._note(f"a person is asked: {question.text}")
+        return self._rest(status, question, where_it_began)
+
+    def _rest(self, status: RunStatus, question: Asked | None, where_it_began: bool) -> Rest:
+        moment = Moment(
+            self._site,
+            self._journal,
+            self._run,
+            status.seq,
+            tuple(self._arms.armed),
+            tuple(self._watcher.excuses),
+            self._agreed,
+        )
+        rest = Rest(status.state, moment, question, where_it_began)
+        if self._violations or any(not it.hit and not it.over for it in self._arms.armed):
+            return rest
+        key = self._key(status)
+        return self._known.at_rest.setdefault(key, rest)
+
+    async def _reply(self, reply: Reply, question: Asked) -> None:
+        """The person thinks, has it mended where that belongs to the answer, and gives the commands."""
+        await self._clock.sleep(THINKS)
+        self._site.settle()
+        if reply in (Reply.RETRY, Reply.ABORT):
+            self._arms.mend()
+            judging.mend(self._site)
+            self._watcher.mended()
+            self._note("everything is mended")
+            await self._clock.sleep(MENDED)
+            self._site.settle()
+        for command in commands_of(reply, self._status, question):
+            self._note(f"answered: {command.verb} {command.step}".rstrip())
+            await self._journal.command(
+                self._run,
+                command.verb,
+                actor=command.actor,
+                step=command.step,
+                reason=command.reason,
+                accept_skipped=command.accept_skipped,
+            )
+
+    # Small things
+
+    def _key(self, status: RunStatus) -> sameness.Key:
+        now = self._clock.now()
+        excused = tuple(
+            (it.host, round(it.until - now)) for it in self._watcher.excuses if now < it.until < math.inf
+        )
+        broken = tuple(sorted(it.host for it in self._watcher.excuses if it.until == math.inf))
+        return sameness.of(status, self._site, self._arms.armed, self._agreed), excused, broken
+
+    def _index(self) -> None:
+        """Steps and stages by name, of what is executed."""
+        self._steps = {step.id: step for step in self._status.plan.steps()}
+        self._stage_of = {step.id: stage for stage in self._status.plan.stages for step in stage.steps}
+
+    def _needs(self, step: Step) -> Iterator[str]:
+        """What comes first: what it needs, and the whole stage before, whose steps were asked the same."""
+        stages = self._status.plan.stages
+        place = stages.index(self._stage_of[step.id])
+        if place:
+            yield from (it.id for it in stages[place - 1].steps)
+        yield from step.needs
+
+    def _active(self) -> Iterator[Step]:
+        """Those in flight; of a conductor that has died, those that may be."""
+        return (self._steps[name] for name in self._flying if name in self._steps)
+
+    def _stage(self) -> Stage | None:
+        return next((self._stage_of[name] for name in self._flying if name in self._stage_of), None)
+
+    def _broken(self, rule: str, what: str) -> None:
+        self._violations.append(Violation(rule, what, self._clock.now()))
+
+    def _note(self, text: str, at: float = -1.0) -> None:
+        if self._traced:
+            self._trace.append((self._clock.now() if at < 0 else at, text))

@@ -1,0 +1,93 @@
+"""The simulated site that a rehearsal begins with, made from a plan alone."""
+
+from typing import Any
+
+from changeover.model.plan import Plan
+from changeover.model.release import SqlMigration
+from changeover.ports import AdminState, Applied, Clock
+from changeover.simulation import Durations, SimulatedSite, Traffic
+
+WARM_UP = 30.0
+"""Seconds that the clients have been there when the run begins."""
+
+_TAKES = {
+    "node.install": "install",
+    "node.uninstall": "remove",
+    "node.switch": "switch",
+    "node.start": "start",
+    "node.health": "well",
+    "node.stop": "stop",
+    "database.snapshot": "snapshot",
+    "database.verify": "verify",
+    "database.drop-snapshot": "drop",
+    "database.restore": "restore",
+    "database.migrate": "migrate",
+    "database.command": "migrate",
+}
+"""Kind of action → the duration in the simulation that is the longest estimate of such a step."""
+
+
+def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -> SimulatedSite:
+    """The site as the facts of the plan have it; where nothing was seen it is taken to be well, and the old version's."""
+    release = plan.release
+    site = kind(
+        plan.site,
+        release.from_version,
+        clock,
+        release=release,
+        traffic=traffic(plan),
+        durations=_durations(plan),
+    )
+    for name, version in plan.facts.versions.items():
+        node = site.nodes[name]
+        node.running = version
+        if version:
+            node.release = version
+            node.installed.add(version)
+    for balancer, servers in plan.facts.pools.items():
+        for name, state in servers.items():
+            if name in site.pools[balancer].servers:
+                site.pools[balancer].servers[name].admin = AdminState(state)
+    checksums = {
+        migration.name: migration.checksum
+        for change in release.migrations
+        for migration in (*change.expand, *change.contract)
+        if isinstance(migration, SqlMigration)
+    }
+    for database, applied in plan.facts.schemas.items():
+        store = site.stores[database]
+        store.applied = list(applied)
+        store.ledger = {
+            name: Applied(name, checksums.get(name, ""), clock.now(), clock.now()) for name in applied
+        }
+    site.settle()
+    return site
+
+
+def traffic(plan: Plan) -> Traffic:
+    """Clients that are there all the time. A session lasts as long as the plan thinks that a drain takes."""
+    lasts = [step.estimate for step in plan.steps() if step.do.action == "traffic.remove"]
+    return Traffic(
+        requests=20,
+        sessions=2,
+        writes=5 if plan.site.databases else 0,
+        session_seconds=max(lasts, default=5.0),
+    )
+
+
+def _durations(plan: Plan) -> Durations:
+    took: dict[str, Any] = {}
+    for step in plan.steps():
+        name = _TAKES.get(step.do.action)
+        if name and step.estimate:
+            took[name] = max(took.get(name, 0.0), step.estimate)
+    return Durations(**took)
+
+
+def described(plan: Plan) -> str:
+    """What the clients of a rehearsal do, in a sentence."""
+    it = traffic(plan)
+    return (
+        f"at each balancer {it.requests:g} requests, {it.sessions:g} sessions of {it.session_seconds:g} s "
+        f"and {it.writes:g} writes arrive in a second"
+    )
