@@ -1,59 +1,250 @@
-"""The interlocks, asked about the live site around each step that touches them."""
+"""The interlocks, asked about the live site around each step that touches them.
+
+Only what the step touches is observed, all of it at once, and no more often than before and after it.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from changeover import interlocks
-from changeover.interlocks import ObservedSite
-from changeover.model.plan import Operation, Plan, Step, snapshot_label
+import msgspec
+
+from changeover import fallback, foresight, interlocks
+from changeover.checks import nodes
+from changeover.errors import PortError
+from changeover.foresight import ENTERS_ROTATION, LEAVES_ROTATION, MOVES_TRAFFIC, NEEDS_BACKUP, STOPS_SERVING
+from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
+from changeover.model.plan import Operation, Plan, Stage, Step, snapshot_label
+from changeover.model.release import CommandMigration, Migrations
 from changeover.model.values import Verdict
 from changeover.ports import World
 
+T = TypeVar("T")
+
+Server = tuple[str, str]
+"""A balancer, and the name of a server in its pool."""
+
+
+@dataclass(slots=True)
+class _Move:
+    """A step that moves traffic: what was there before it, and all servers that were to be moved meanwhile."""
+
+    before: ObservedSite
+    named: set[Server]
+
 
 class Guard:
-    """Answers for one step with the first interlock that does not hold, or None."""
+    """Answers for one step with the first interlock that does not hold, or None.
+
+    Both questions raise a `PortError` where the site cannot be seen.
+    """
 
     def __init__(self, plan: Plan, world: World, run: str) -> None:
         self._run = run
-        self._site = plan.site
-        self._floor = plan.release.keep_serving
+        self._plan = plan
+        self._release = plan.release
+        self._floor = interlocks.floors(plan)
         self._world = world
-        self._ours = {
-            balancer.name: {node.servers.get(balancer.name) for node in plan.site.application.nodes}
-            for balancer in plan.site.balancers
+        self._nodes = {node.name: node for node in plan.site.application.nodes}
+        self._is = {
+            (balancer, server): node.name
+            for node in plan.site.application.nodes
+            for balancer, server in node.servers.items()
         }
+        self._moving: dict[str, _Move] = {}
 
-    async def __call__(self, step: Step) -> Verdict | None:
-        """Observe what the step touches and ask every interlock about it; a `PortError` if it cannot be seen."""
-        operation = self._as_the_site_has_it(step.do)
-        verdicts: list[Verdict] = []
-        if operation.action in interlocks.LEAVES_ROTATION:
-            site = await self._rotation(list(operation.params["servers"]))
-            verdicts.append(interlocks.capacity_floor(site, operation, self._floor))
-        if operation.action in interlocks.STOPS_SERVING:
-            site = await self._rotation(list(operation.params["servers"]))
-            verdicts.append(interlocks.nobody_served(site, operation))
-        if operation.action in interlocks.NEEDS_BACKUP:
-            label = snapshot_label(operation.params.get("backup", "none"), self._run)
-            site = await self._snapshots(operation.target, label)
-            verdicts.append(interlocks.verified_backup(site, label))
-        return next((verdict for verdict in verdicts if not verdict.good), None)
+    async def before(self, step: Step, stage: Stage) -> Verdict | None:
+        """Whether the step may be taken."""
+        operation, target = step.do, step.do.target
+        if operation.action in LEAVES_ROTATION:
+            site = await self._traffic(step)
+            verdicts = [self._its_own(operation)]
+            if not stage.outage:
+                verdicts.append(interlocks.capacity_floor(site, self._floor, target))
+            if operation.action == "traffic.drain":
+                site = await self._with_nodes(site, site.serving() - {target})
+                left = self._release.to_version if step.id.startswith(fallback.BACK) else ""
+                verdicts.append(interlocks.fit_to_serve(site, self._release, left))
+            return _first(verdicts)
+        if operation.action == ENTERS_ROTATION:
+            _, seen = await asyncio.gather(self._traffic(step), self._node(target))
+            return _first([self._its_own(operation), interlocks.fit_to_enter(target, seen, self._release)])
+        if operation.action in STOPS_SERVING:
+            return await self._stopping(operation)
+        if operation.action == "node.start":
+            return await self._starting(target)
+        if operation.action in NEEDS_BACKUP:
+            return await self._migrating(operation, partial(foresight.effect, operation, self._release))
+        return None
 
-    def _as_the_site_has_it(self, operation: Operation) -> Operation:
+    async def after(self, step: Step, stage: Stage) -> Verdict | None:
+        """Whether the site is still as it must be, now that the step was taken."""
+        operation, target = step.do, step.do.target
+        if operation.action in MOVES_TRAFFIC:
+            move = self._moving.pop(step.id)
+            site = await self._pools(move.before.pools)
+            verdicts = [interlocks.only_named(move.before, site, move.named)]
+            if operation.action == ENTERS_ROTATION:
+                site = await self._with_nodes(site, site.serving() & {target})
+                verdicts.append(interlocks.fit_to_serve(site, self._release))
+            elif not stage.outage:
+                verdicts.append(interlocks.capacity_floor(site, self._floor, target, move.before))
+            return _first(verdicts)
+        if operation.action in STOPS_SERVING:
+            site = await self._pools(self._nodes[target].servers)
+            return _first([interlocks.nobody_served(site, target)])
+        if operation.action in NEEDS_BACKUP:
+            return await self._migrating(operation, lambda site: site)
+        return None
+
+    # The kinds of steps
+
+    async def _stopping(self, operation: Operation) -> Verdict | None:
         """The pools that the node is in are the site's to say, not the step's: a plan may have been edited."""
-        if operation.action not in interlocks.STOPS_SERVING | interlocks.LEAVES_ROTATION:
-            return operation
-        servers = dict(self._site.node(operation.target).servers)
-        return Operation(operation.action, operation.target, {**operation.params, "servers": servers})
+        target, application = operation.target, self._world.application
+        if operation.action != "node.stop" or not application.can("unflushed"):
+            site = await self._pools(self._nodes[target].servers)
+            return _first([interlocks.nobody_served(site, target)])
+        site, answer = await asyncio.gather(
+            self._pools(self._nodes[target].servers), application.ask("unflushed", target)
+        )
+        unflushed = ObservedNode(unflushed=answer.value if answer.ok else "")
+        site = ObservedSite(pools=site.pools, nodes={target: unflushed})
+        return _first([interlocks.nobody_served(site, target), interlocks.flushed(site, target)])
 
-    async def _rotation(self, balancers: list[str]) -> ObservedSite:
-        pools = await asyncio.gather(*(self._world.balancers[name].servers() for name in balancers))
-        return ObservedSite(
-            rotation={
-                name: frozenset(s for s, state in pool.items() if state.in_rotation and s in self._ours[name])
-                for name, pool in zip(balancers, pools, strict=True)
-            }
+    async def _starting(self, target: str) -> Verdict | None:
+        others = [name for name in self._nodes if name != target]
+        release, databases, beside = await asyncio.gather(
+            self._world.application.ask("release", target),
+            self._databases(),
+            _each([] if self._release.coexistence.together else others, self._node),
+        )
+        started = ObservedNode(version=release.value, release=release.value if release.ok else "")
+        site = ObservedSite(nodes={target: started, **beside}, databases=databases)
+        return _first(
+            [
+                interlocks.can_start(site, self._release, target),
+                interlocks.one_cluster(site, self._release),
+            ]
         )
 
-    async def _snapshots(self, database: str, label: str) -> ObservedSite:
-        snapshot = await self._world.databases[database].find_snapshot(label)
-        return ObservedSite(verified=frozenset({label}) if snapshot and snapshot.verified else frozenset())
+    async def _migrating(
+        self, operation: Operation, then: Callable[[ObservedSite], ObservedSite]
+    ) -> Verdict | None:
+        """The backup, and what of the nodes could not run on the schema that there is `then`."""
+        target, params = operation.target, operation.params
+        planned = params.get("label") or params.get("backup", "none")
+        label = snapshot_label(planned, self._run)
+        site, databases = ObservedSite(), {target: ObservedDatabase()}
+        finding = self._world.databases[target].find_snapshot(label)
+        if not foresight.endangers(operation, self._release):
+            snapshot = await finding
+        else:
+            snapshot, seen, site = await asyncio.gather(
+                finding, self._databases(), self._pools(self._world.balancers)
+            )
+            databases |= seen
+            pooled = {node.name for node in self._nodes.values() if node.servers}
+            site = await self._with_nodes(site, site.serving() | (self._nodes.keys() - pooled))
+        verified = frozenset({label} if snapshot and snapshot.verified else ())
+        databases[target] = msgspec.structs.replace(databases[target], verified=verified)
+        site = msgspec.structs.replace(site, databases=databases)
+        return _first(
+            [
+                interlocks.verified_backup(site, target, label),
+                interlocks.can_run(then(site), self._release),
+            ]
+        )
+
+    # What is seen
+
+    async def _traffic(self, step: Step) -> ObservedSite:
+        """The pools before a step that moves traffic. What others of ours move at the same time they may move."""
+        servers = self._nodes[step.do.target].servers
+        site = await self._pools(servers)
+        move = _Move(site, set(servers.items()))
+        for other in self._moving.values():
+            other.named |= move.named
+            move.named |= other.named
+        self._moving[step.id] = move
+        return site
+
+    async def _pools(self, balancers: Iterable[str]) -> ObservedSite:
+        async def look(balancer: str) -> dict[str, ObservedServer]:
+            return {
+                name: ObservedServer(self._is.get((balancer, name), ""), state.admin, state.up)
+                for name, state in (await self._world.balancers[balancer].servers()).items()
+            }
+
+        return ObservedSite(pools=await _each(balancers, look))
+
+    async def _with_nodes(self, site: ObservedSite, names: Iterable[str]) -> ObservedSite:
+        wanted = frozenset(names)
+        seen = await _each([name for name in self._nodes if name in wanted], self._node)
+        return msgspec.structs.replace(site, nodes=seen)
+
+    async def _node(self, name: str) -> ObservedNode:
+        """What is well runs; what is not is asked whether it does."""
+        application = self._world.application
+        health, version = await asyncio.gather(
+            nodes.health(application, name), self._or_none(application.ask("version", name))
+        )
+        said = version.value if version and version.ok else ""
+        if health.good:
+            return ObservedNode(version=said)
+        running = await self._or_none(application.ask("running", name))
+        return ObservedNode(running=running is None or running.ok, ailment=health.evidence, version=said)
+
+    async def _databases(self) -> dict[str, ObservedDatabase]:
+        """The schemas of those databases that the release changes."""
+        changes = {change.database: change for change in self._release.migrations}
+        return await _each(changes, lambda name: self._schema(changes[name]))
+
+    async def _schema(self, change: Migrations) -> ObservedDatabase:
+        """By the ledger, and by what the application says of the migrations that it performs itself."""
+        migrations = (*change.expand, *change.contract)
+        commands = {it.name: it for it in migrations if isinstance(it, CommandMigration)}
+        ledger, answers = await asyncio.gather(
+            self._world.databases[change.database].ledger(),
+            _each(commands, lambda name: self._applied(commands[name], change.lock_timeout)),
+        )
+        applied = {entry.name for entry in ledger if entry.finished_at}
+        begun = {entry.name for entry in ledger if not entry.finished_at}
+        return ObservedDatabase(
+            applied=frozenset(applied | {name for name, answer in answers.items() if answer == "yes"}),
+            begun=frozenset(
+                begun | {name for name, answer in answers.items() if answer not in ("yes", "no")}
+            ),
+        )
+
+    async def _applied(self, migration: CommandMigration, lock_timeout: float) -> str:
+        answer = await self._world.application.ask(
+            migration.observe,
+            migration.node,
+            release=self._release.to_version,
+            lock_timeout=f"{lock_timeout:g}",
+        )
+        return answer.value
+
+    def _its_own(self, operation: Operation) -> Verdict:
+        named = operation.params.get("servers", {})
+        return interlocks.its_own_servers(operation.target, named, self._nodes[operation.target].servers)
+
+    @staticmethod
+    async def _or_none(asking: Awaitable[T]) -> T | None:
+        try:
+            return await asking
+        except PortError:
+            return None
+
+
+async def _each(names: Iterable[str], look: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """What each of them is, all asked at once."""
+    names = list(names)
+    return dict(zip(names, await asyncio.gather(*(look(name) for name in names)), strict=True))
+
+
+def _first(verdicts: Iterable[Verdict]) -> Verdict | None:
+    return next((verdict for verdict in verdicts if not verdict.good), None)

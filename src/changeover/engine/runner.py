@@ -24,7 +24,7 @@ from changeover.engine.records import uncollected
 from changeover.engine.scheduler import Scheduler
 from changeover.engine.stepping import Guard, Stepper
 from changeover.errors import ChangeoverError, FencedError, JournalError
-from changeover.model.plan import Step
+from changeover.model.plan import Stage, Step
 from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.ports import World
@@ -127,6 +127,7 @@ class Runner:
             self._status,
             self._recorder,
             self._guard,
+            stage_of=self._stage_of,
             attempt=self._attempt,
             may_begin=lambda: self._launching,
             done=self._over,
@@ -149,6 +150,9 @@ class Runner:
         return Attempt(
             step, self._actions, context, timeout=self._timeout, check=self._lease.check, fault=self._fault
         )
+
+    def _stage_of(self, step: Step) -> Stage:
+        return self._graph.stage_of(step)
 
     # The loop
 

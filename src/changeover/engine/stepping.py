@@ -2,21 +2,31 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from changeover.engine.attempt import Attempt, Came, Outcome
 from changeover.engine.events import POLICY, RunChanged, StepChanged
 from changeover.engine.faults import Fault
 from changeover.engine.fold import RunStatus
 from changeover.engine.recorder import Recorder
-from changeover.model.plan import Step
+from changeover.model.plan import Stage, Step
 from changeover.model.release import Cause
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Verdict
 
 S, R = StepState, RunState
 
-Guard = Callable[[Step], Awaitable[Verdict | None]]
-"""Asked right before the effect of a step and again after it; a verdict that is not good stops the run."""
+
+class Guard(Protocol):
+    """Asked right before the effect of a step and again after it; a verdict that is not good stops the run."""
+
+    async def before(self, step: Step, stage: Stage) -> Verdict | None:
+        """Whether the step may be taken."""
+        ...
+
+    async def after(self, step: Step, stage: Stage) -> Verdict | None:
+        """Whether the site is as it must be, now that it was."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,7 @@ class Stepper:
     status: RunStatus
     recorder: Recorder
     guard: Guard | None
+    stage_of: Callable[[Step], Stage]
     attempt: Callable[[Step], Attempt]
     may_begin: Callable[[], bool]
     done: Callable[[Step], None]
@@ -40,7 +51,8 @@ class Stepper:
 
     async def begin(self, step: Step) -> None:
         """One attempt."""
-        await self._ask_guard(step)
+        if self.guard is not None:
+            await self._ask(self.guard.before, step)
         at = self.status.steps[step.id]
         if not self.may_begin() or at.state is not S.PENDING:
             return
@@ -60,7 +72,8 @@ class Stepper:
             after = self._after(step, outcome)
         self.fault("finishing")
         recorded = self.recorder.record(after)
-        await self._ask_guard(step)
+        if self.guard is not None:
+            await self._ask(self.guard.after, step)
         if after.state is S.DONE:
             self.done(step)
         await recorded
@@ -101,12 +114,10 @@ class Stepper:
         again = at.failures + 1 < step.attempts and not self.status.is_set_aside(step.unit)
         return _changed(step, S.PENDING if again else S.FAILED, outcome)
 
-    async def _ask_guard(self, step: Step) -> None:
+    async def _ask(self, interlocks: Callable[[Step, Stage], Awaitable[Verdict | None]], step: Step) -> None:
         """Stop the run if an interlock does not hold, or cannot be told."""
-        if self.guard is None:
-            return
         try:
-            verdict = await self.guard(step)
+            verdict = await interlocks(step, self.stage_of(step))
         except Exception as error:  # noqa: BLE001 - what cannot be asked does not hold
             reason = f"the interlocks of {step.id} could not be asked: {error}"
         else:

@@ -102,10 +102,14 @@ class Ability(StrEnum):
 
 
 class Coexistence(Value, frozen=True):
-    """What each version can do on the other's schema. It decides in which order the way back goes."""
+    """What each version can do on the other's schema. It decides in which order the way back goes.
+
+    `together` says whether nodes of both may run at the same time in one cluster.
+    """
 
     old_on_new: Ability = Ability.START
     new_on_old: Ability = Ability.NO
+    together: bool = True
 
 
 class Cause(StrEnum):

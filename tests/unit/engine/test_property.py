@@ -19,7 +19,7 @@ from changeover.engine.memory import MemoryJournal
 from changeover.engine.owner import Owner
 from changeover.engine.records import Records
 from changeover.engine.runner import Runner
-from changeover.model.plan import Budget, Operation, Plan, Step
+from changeover.model.plan import Budget, Operation, Plan, Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Observation, Outcome, Verdict
 from changeover.simulation import loop as simulated
@@ -219,18 +219,21 @@ async def one_life(journal: Records, run: str, watched: Watched, life: Life) -> 
         if left == 0:
             loop.call_soon_threadsafe(conducting.cancel)
 
-    async def guard(_: Step) -> Verdict | None:
-        nonlocal asked
-        asked -= 1
-        await asyncio.sleep(0.002)  # long enough for a command to be taken in between
-        return Verdict("floor", Outcome.BAD, "broken") if asked == 0 else None
+    class Interlock:
+        async def before(self, _: Step, __: Stage) -> Verdict | None:
+            nonlocal asked
+            asked -= 1
+            await asyncio.sleep(0.002)  # long enough for a command to be taken in between
+            return Verdict("floor", Outcome.BAD, "broken") if asked == 0 else None
+
+        after = before
 
     runner = Runner(
         journal,
         run,
         a_world(),
         {"scripted": Acting(watched)},
-        guard=guard,
+        guard=Interlock(),
         owner=msgspec.structs.replace(Owner.current(), started=0),  # as good as dead for whoever comes next
         observer=watched.observe,
         fault=fault,

@@ -13,7 +13,7 @@ from changeover.engine.lease import Lease
 from changeover.engine.port import Entry
 from changeover.engine.records import Records
 from changeover.errors import BusyError
-from changeover.model.plan import Operation, Step
+from changeover.model.plan import Operation, Stage, Step
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
 from tests.enginekit import (
@@ -358,11 +358,13 @@ class Interlock:
     def __init__(self, *verdicts: Verdict | Exception | None) -> None:
         self.verdicts = list(verdicts)
 
-    async def __call__(self, step: Step) -> Verdict | None:
+    async def before(self, step: Step, stage: Stage) -> Verdict | None:
         verdict = self.verdicts.pop(0) if self.verdicts else None
         if isinstance(verdict, Exception):
             raise verdict
         return verdict
+
+    after = before
 
 
 BAD = Verdict("capacity floor", Outcome.BAD, "1 of 2 in rotation", "bring one back")

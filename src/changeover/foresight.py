@@ -1,0 +1,188 @@
+"""What a plan comes to on its own arithmetic: each step's effect on the site, as far as the interlocks look at it. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from changeover import fallback, interlocks
+from changeover.errors import SpecError
+from changeover.interlocks import MAINT, READY, ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
+from changeover.model.plan import Operation, Plan, Stage, Step
+from changeover.model.release import Ability, CommandMigration, Release
+from changeover.model.values import Verdict
+
+LEAVES_ROTATION = frozenset({"traffic.drain", "traffic.remove"})
+ENTERS_ROTATION = "traffic.enter"
+MOVES_TRAFFIC = LEAVES_ROTATION | {ENTERS_ROTATION}
+STOPS_SERVING = frozenset({"node.stop", "node.switch"})
+NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command", "database.restore"})
+
+_TOLD = {"traffic.drain": "drain", "traffic.remove": MAINT, "traffic.enter": READY}
+
+_replace = msgspec.structs.replace
+
+
+def refuse(plan: Plan) -> None:
+    """`SpecError` for a plan, or its way back, that would break an interlock even if everything went well."""
+    reachable = fallback.reachable(plan)
+    site = _walk(plan, _planned(plan), until=reachable)
+    if reachable:
+        _walk(fallback.from_the_end_of(reachable[-1], plan), site)
+
+
+def effect(operation: Operation, release: Release, site: ObservedSite) -> ObservedSite:
+    """The site once that is done. What is not observed of it stays unobserved."""
+    target, action = operation.target, operation.action
+    if action in _TOLD:
+        return _told(site, target, _TOLD[action])
+    if action == "node.stop":
+        return _node(site, target, running=False)
+    if action == "node.switch":
+        return _node(site, target, release=operation.params["release"])
+    if action == "node.start":
+        return _node(site, target, running=True, version=site.nodes[target].release)
+    if action == "database.verify":
+        verified = site.databases[target].verified | {operation.params["label"]}
+        return _database(site, target, verified=verified)
+    return _migrated(site, operation, release) if action in NEEDS_BACKUP else site
+
+
+def endangers(operation: Operation, release: Release) -> bool:
+    """Whether a version may be unable to run on the schema that the operation leaves behind it."""
+    names = changed(operation, release)
+    if not goes_forwards(operation):
+        expand = {it.name for change in release.migrations for it in change.expand}
+        return release.coexistence.new_on_old is Ability.NO and bool(names & expand)
+    contract = {it.name for change in release.migrations for it in change.contract}
+    return release.coexistence.old_on_new is Ability.NO or bool(names & contract)
+
+
+def goes_forwards(operation: Operation) -> bool:
+    """Whether it takes the schema to the new version's."""
+    if operation.action == "database.command":
+        return operation.params.get("expect") != "no"
+    return operation.action == "database.migrate"
+
+
+def changed(operation: Operation, release: Release) -> frozenset[str]:
+    """The migrations that it applies or takes back."""
+    params: Mapping[str, Any] = operation.params
+    if operation.action == "database.restore":
+        undone = [msgspec.convert(it, Operation) for it in params.get("instead_of", ())]
+        return frozenset().union(*(changed(it, release) for it in undone))
+    if "migration" in params:
+        return frozenset({params["migration"]["name"]})
+    return frozenset(
+        migration.name
+        for change in release.migrations
+        for migration in (*change.expand, *change.contract)
+        if isinstance(migration, CommandMigration) and migration.observe == params.get("observe")
+    )
+
+
+# A plan, step by step
+
+
+def _planned(plan: Plan) -> ObservedSite:
+    """The site as it was when the plan was made; what was not seen of it is taken to be as the release expects."""
+    facts, nodes = plan.facts, {}
+    for node in plan.site.application.nodes:
+        version = facts.versions.get(node.name, plan.release.from_version)
+        nodes[node.name] = ObservedNode(running=bool(version), version=version, release=version)
+    return ObservedSite(
+        pools={
+            balancer.name: {
+                node.servers[balancer.name]: ObservedServer(
+                    node.name,
+                    facts.pools.get(balancer.name, {}).get(node.servers[balancer.name], READY),
+                    up=nodes[node.name].running,
+                )
+                for node in plan.site.application.nodes
+                if balancer.name in node.servers
+            }
+            for balancer in plan.site.balancers
+        },
+        nodes=nodes,
+        databases={
+            database.name: ObservedDatabase(applied=frozenset(facts.schemas.get(database.name, ())))
+            for database in plan.site.databases
+        },
+    )
+
+
+def _walk(plan: Plan, site: ObservedSite, until: Sequence[Stage] = ()) -> ObservedSite:
+    """Take every step of the plan; the site once the last stage of `until` is done."""
+    floor, reached = interlocks.floors(plan), site
+    for stage in plan.stages:
+        for step in _at_once(stage):
+            before, site = site, effect(step.do, plan.release, site)
+            floors = {} if stage.outage else floor
+            for verdict in _verdicts(plan, step, before, site, floors):
+                if not verdict.good:
+                    raise SpecError(
+                        f"the plan would break an interlock at {step.id}: {verdict.subject}: {verdict.evidence}",
+                        hint=verdict.hint.removesuffix(", then retry the step"),
+                    )
+        if stage in until:
+            reached = site
+    return reached
+
+
+def _verdicts(
+    plan: Plan, step: Step, before: ObservedSite, after: ObservedSite, floor: Mapping[str, int]
+) -> Iterator[Verdict]:
+    action, target, release = step.do.action, step.do.target, plan.release
+    if action in MOVES_TRAFFIC:
+        servers = plan.site.node(target).servers
+        yield interlocks.its_own_servers(target, step.do.params.get("servers", {}), servers)
+    if action in LEAVES_ROTATION:
+        yield interlocks.capacity_floor(before, floor, target)
+    if action == ENTERS_ROTATION:
+        yield interlocks.fit_to_enter(target, before.nodes[target], release)
+    if action in STOPS_SERVING:
+        yield interlocks.nobody_served(before, target)
+    if action == "node.start":
+        yield interlocks.can_start(before, release, target)
+        yield interlocks.one_cluster(after, release)
+    if action in NEEDS_BACKUP:
+        label = step.do.params.get("label") or step.do.params.get("backup", "")
+        yield interlocks.verified_backup(before, target, label)
+        yield interlocks.can_run(after, release)
+
+
+def _at_once(stage: Stage) -> list[Step]:
+    """The steps of a stage in the order in which they come when all that may happen at once does."""
+    depth: dict[str, int] = {}
+    for step in stage.steps:
+        depth[step.id] = 1 + max((depth.get(need, 0) for need in step.needs), default=0)
+    return sorted(stage.steps, key=lambda step: depth[step.id])
+
+
+def _migrated(site: ObservedSite, operation: Operation, release: Release) -> ObservedSite:
+    names, database = changed(operation, release), site.databases[operation.target]
+    applied = database.applied | names if goes_forwards(operation) else database.applied - names
+    return _database(site, operation.target, applied=applied, begun=database.begun - names)
+
+
+def _told(site: ObservedSite, node: str, told: str) -> ObservedSite:
+    return _replace(
+        site,
+        pools={
+            balancer: {
+                name: _replace(server, told=told, up=told != MAINT) if server.node == node else server
+                for name, server in pool.items()
+            }
+            for balancer, pool in site.pools.items()
+        },
+    )
+
+
+def _node(site: ObservedSite, node: str, **changes: Any) -> ObservedSite:
+    return _replace(site, nodes={**site.nodes, node: _replace(site.nodes[node], **changes)})
+
+
+def _database(site: ObservedSite, database: str, **changes: Any) -> ObservedSite:
+    return _replace(
+        site, databases={**site.databases, database: _replace(site.databases[database], **changes)}
+    )
