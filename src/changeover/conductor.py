@@ -1,10 +1,13 @@
 """The facade: check, plan, run, resume, command. Everything that a terminal or a browser can ask for."""
 
 import asyncio
+import math
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal, Self
 
+from changeover import foresight
 from changeover.actions import ACTIONS
 from changeover.actions.validation import validate
 from changeover.checks import site as live
@@ -22,6 +25,7 @@ from changeover.model.plan import Facts, Plan
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.model.values import Verdict
+from changeover.ports import World
 from changeover.spec import Spec, load
 from changeover.strategies import STRATEGIES
 from changeover.wiring import open_world
@@ -31,6 +35,9 @@ Observer = Callable[[Event], None]
 
 ANSWER_POLL = 0.1
 
+JUST_NOW = 2.0
+"""Seconds for which what was looked at to make a plan is not looked at again to run it."""
+
 
 class Attached:
     """A journal and the runs in it. It needs no file: one that is broken keeps nobody from their run."""
@@ -39,6 +46,8 @@ class Attached:
         self.journal = journal
         self._site = site
         self._secrets = Secrets()
+        self._worlds: list[tuple[Site, Release, World]] = []
+        self._open = AsyncExitStack()
 
     async def resume(
         self, run: str | None = None, *, on_stop: OnStop, observer: Observer | None = None
@@ -95,30 +104,42 @@ class Attached:
         return self._secrets.redact(text)
 
     async def close(self) -> None:
-        """Let go of the journal."""
+        """Let go of the journal, and of every connection to a site."""
+        self._worlds.clear()
+        await self._open.aclose()
         await self.journal.close()
 
     async def _conduct(self, run: str, plan: Plan, on_stop: OnStop, observer: Observer | None) -> RunStatus:
-        async with open_world(plan.site, plan.release, self._secrets) as world:
-            runner = Runner(
-                self.journal,
-                run,
-                world,
-                ACTIONS,
-                guard=Guard(plan, world, run),
-                on_stop=on_stop,
-                redact=self._secrets.redact,
-                observer=observer,
-            )
-            return await runner.run()
+        world = await self._world(plan.site, plan.release)
+        runner = Runner(
+            self.journal,
+            run,
+            world,
+            ACTIONS,
+            guard=Guard(plan, world, run),
+            on_stop=on_stop,
+            redact=self._secrets.redact,
+            observer=observer,
+        )
+        return await runner.run()
+
+    async def _world(self, site: Site, release: Release) -> World:
+        """Every port of the site, opened at first use and kept until `close`."""
+        for of_site, of_release, world in self._worlds:
+            if (of_site, of_release) == (site, release):
+                return world
+        world = await self._open.enter_async_context(open_world(site, release, self._secrets))
+        self._worlds.append((site, release, world))
+        return world
 
 
 class Conductor(Attached):
-    """One site, one journal. Connections to the site are opened for each call and closed after it."""
+    """One site, one journal. Connections to the site are opened at first use and kept until it is closed."""
 
     def __init__(self, spec: Spec, journal: str = "") -> None:
         super().__init__(Journal.open(journal or spec.journal), spec.site.name)
         self.spec = spec
+        self._seen: tuple[float, Facts] | None = None
 
     @classmethod
     def from_file(cls, path: Path, *, journal: str = "") -> Self:
@@ -128,17 +149,18 @@ class Conductor(Attached):
     async def check(self) -> list[Verdict]:
         """A verdict on everything that the upgrade relies on; changes nothing."""
         site, release = self.spec.site, self.spec.release
-        async with open_world(site, release, self._secrets) as world:
-            return await live.check(site, release, world)
+        return await live.check(site, release, await self._world(site, release))
 
     async def plan(self) -> Plan:
         """What would be done, made from the file and from what the live site shows now; changes nothing.
 
-        `SpecError` for an upgrade that cannot be planned, a `PortError` where the site cannot be seen.
+        `SpecError` for an upgrade that cannot be planned, or would break an interlock by itself, a `PortError` where the site cannot be seen.
         """
         site, release = self.spec.site, self.spec.release
         facts = await self._facts(site, release)
+        self._seen = asyncio.get_running_loop().time(), facts
         made = STRATEGIES[release.strategy](site, release, facts)
+        foresight.refuse(made)
         return measured(made, await self.journal.durations(site.name))
 
     async def differences(self, plan: Plan) -> list[str]:
@@ -150,16 +172,17 @@ class Conductor(Attached):
     ) -> RunStatus:
         """Execute exactly that plan, to its end or until only a person can move it on.
 
-        `SpecError` for a step that nobody could perform; `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
+        `SpecError` for a step that nobody could perform or that would break an interlock; `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
         """
         validate(plan)
+        foresight.refuse(plan)
         if plan.site.name != self.spec.site.name:
             raise RefusedError(
                 f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",
                 hint="give the file of that site with --file",
             )
         await self.journal.refuse_second(plan.site.name)
-        differs = await self.differences(plan)
+        differs = [] if self._just_seen(plan.facts) else await self.differences(plan)
         if differs:
             raise StaleError(
                 f"the site has changed since the plan was made: {'; '.join(differs)}",
@@ -168,9 +191,13 @@ class Conductor(Attached):
         run = await self.journal.create_run(plan, actor=actor, reason=reason, owner=Owner.current())
         return await self._conduct(run, plan, on_stop, observer)
 
+    def _just_seen(self, facts: Facts) -> bool:
+        """Whether these were looked at a moment ago: nobody took time to read the plan that was made of them."""
+        at, seen = self._seen or (-math.inf, None)
+        return facts is seen and asyncio.get_running_loop().time() - at <= JUST_NOW
+
     async def _facts(self, site: Site, release: Release) -> Facts:
-        async with open_world(site, release, self._secrets) as world:
-            return await live.facts(site, world)
+        return await live.facts(site, await self._world(site, release))
 
 
 def _differences(planned: Facts, seen: Facts) -> list[str]:

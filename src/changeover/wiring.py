@@ -71,5 +71,4 @@ async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIte
             await balancer.close()
         for database in world.databases.values():
             await database.close()
-        for host in world.hosts.values():
-            await host.close()
+        await asyncio.gather(*(host.close() for host in world.hosts.values()))

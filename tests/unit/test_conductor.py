@@ -1,15 +1,24 @@
 """What the facade adds: the comparison with the live site, and drivers by their names."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 
-from changeover.conductor import _differences
+from changeover.checks import site as live
+from changeover.conductor import Conductor, _differences
 from changeover.drivers.ssh import create
+from changeover.engine.runner import Runner
 from changeover.errors import SpecError
-from changeover.model.plan import Facts
+from changeover.model.plan import Facts, Plan
+from changeover.ports import World
+from changeover.simulation import SimulatedSite
+from changeover.spec import Spec
 from changeover.wiring import driver
+from tests.sites import a_release, a_site
 
 PLANNED = Facts(
     versions={"app1": "v1", "app2": "v1"},
@@ -57,3 +66,43 @@ def test_an_unknown_driver_is_named_with_those_there_are() -> None:
         driver("database", "postgres")
     assert "postgresql" in error.value.message
     assert "did you mean 'postgresql'" in error.value.hint
+
+
+async def test_the_site_is_opened_once_and_a_plan_that_was_just_made_is_run_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plan that was read from a file, or for a while, is compared with the site again."""
+    site = SimulatedSite(a_site(), "v1")
+    opened: list[str] = []
+    looked: list[str] = []
+    facts = live.facts
+
+    @asynccontextmanager
+    async def open_world(*_: object) -> AsyncIterator[World]:
+        opened.append("opened")
+        yield site.world
+        opened.append("closed")
+
+    async def counted(*about: Any) -> Facts:
+        looked.append("looked")
+        return await facts(*about)
+
+    monkeypatch.setattr("changeover.conductor.open_world", open_world)
+    monkeypatch.setattr(live, "facts", counted)
+    monkeypatch.setattr(Runner, "run", AsyncMock())
+    conductor = Conductor(Spec(a_site(), a_release(), ":memory:", "changeover.yaml", "digest"))
+    plan = await conductor.plan()
+    told: Any = {"actor": "ann", "reason": "", "on_stop": "return"}
+    await conductor.run(plan, **told)
+    assert (opened, looked) == (["opened"], ["looked"])
+    await conductor.close()
+    assert opened == ["opened", "closed"]
+    for for_a_while in (False, True):
+        conductor = Conductor(Spec(a_site(), a_release(), ":memory:", "changeover.yaml", "digest"))
+        plan = await conductor.plan()
+        looked.clear()
+        if for_a_while:
+            monkeypatch.setattr("changeover.conductor.JUST_NOW", -1.0)
+        await conductor.run(plan if for_a_while else Plan.from_json(plan.to_json()), **told)
+        assert looked == ["looked"]
+        await conductor.close()
