@@ -97,8 +97,16 @@ class Cluster:
 
     def mend(self, name: str) -> None:
         """Undo whatever befell a host, boot it if it has no power, and return when its service answers."""
-        self._restore(self.layout.member(name))
+        self.revive(name)
         self.wait_ready(name)
+
+    def revive(self, name: str) -> None:
+        """The same without its service, which somebody may have stopped; a host that boots starts it."""
+        self._restore(self.layout.member(name))
+
+    def run_on(self, name: str, script: str) -> str:
+        """Run a shell script as root on a host, past its SSH, and return what it printed."""
+        return self.world.run_on(name, ["sh", "-ec", script])
 
     def site(self) -> dict[str, Any]:
         """Return the lab as plain data."""

@@ -103,13 +103,28 @@ class Embedded:
 
     def mend(self, name: str) -> None:
         """Undo whatever befell a host; returns when its service answers."""
+        self.revive(name)
+        self.wait_ready(name)
+
+    def revive(self, name: str) -> None:
+        """The same without waiting for the service."""
         self.layout.member(name)
         service = Service(self.directory.host(name))
         if service.running():
             service.signal(signal.SIGCONT)
         else:
             service.call("start")
-        self.wait_ready(name)
+
+    def run_on(self, name: str, script: str) -> str:
+        """Run a shell script in a host's directory and return what it printed."""
+        self.layout.member(name)
+        command = ["sh", "-ec", script]
+        done = subprocess.run(
+            command, cwd=self.directory.host(name), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LabError(f"{name}: `{script}` ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
 
     def site(self) -> dict[str, Any]:
         """Return the lab as plain data; `{node}` in a path stands for a node's name."""

@@ -44,6 +44,12 @@ class Lab(Protocol):
     def mend(self, name: str) -> None:
         """Undo whatever befell a host."""
 
+    def revive(self, name: str) -> None:
+        """The same without waiting for its service, which somebody may have stopped."""
+
+    def run_on(self, name: str, script: str) -> str:
+        """Run a shell script on a host, past whatever an operator uses, and return what it printed."""
+
     def wait_ready(self, *only: str) -> None:
         """Return when the services of all hosts, or of those named, answer."""
 
