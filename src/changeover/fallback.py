@@ -98,7 +98,7 @@ def _stages(begun: _Begun) -> Iterator[Stage]:
         for stage in reversed(reachable(begun.plan))
         if direction(stage, begun.plan) is not Direction.KEEP
     ]
-    schema = [_schema(stage, begun) for stage in before if _migrates(stage)]
+    schema = [_whole(_schema(stage, begun)) for stage in before if _migrates(stage)]
     batches = [stage for stage in before if stage.batch]
     if not any(stage.steps for stage in schema):
         yield from _nodes(batches, begun)
@@ -107,7 +107,12 @@ def _stages(begun: _Begun) -> Iterator[Stage]:
     yield from _verified(batches, begun)
     for stage in before:
         if not stage.batch and not _migrates(stage):
-            yield _undone(stage, begun)
+            yield _whole(_undone(stage, begun))
+
+
+def _whole(stage: Stage) -> Stage:
+    """A node that was left behind may still run the new version: nothing is taken from under it."""
+    return msgspec.structs.replace(stage, whole=True)
 
 
 def _ordered(schema: list[Stage], batches: list[Stage], begun: _Begun) -> Iterator[Stage]:

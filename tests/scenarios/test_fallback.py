@@ -135,7 +135,8 @@ async def test_a_dead_host_is_left_behind_and_taken_up_later(fresh_lab: LabUnder
     await operator.run()
     await operator.conductor.send(Verb.ABORT, actor="test", reason="a host is gone")
     status = await operator.resume()
-    assert (status.state, status.reason) == (RunState.STOPPED, "everything went back but app2")
+    assert status.state is RunState.STOPPED
+    assert status.reason.startswith("back-expand waits for app2, which could not go back")
     assert await operator.in_rotation() == {"app1", "app3", "app4"}
     fresh_lab.cluster.mend("app2")
     left = next(step for step in status.steps_in(StepState.SKIPPED) if step.startswith(f"{BACK}app2/"))

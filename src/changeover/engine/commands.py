@@ -141,6 +141,17 @@ def turns_back(status: RunStatus) -> bool:
     return point_of_no_return(plan) not in _begun(status) and bool(way_back(plan, status.reached()).stages)
 
 
+def waits_for(status: RunStatus) -> str:
+    """Why the stage that comes next may not begin although all before it has ended; empty if it may."""
+    if not status.set_aside or status.satisfied:
+        return ""
+    stage = stage_at(status)
+    if not stage.whole or any(status.steps[step.id].attempt for step in stage.steps):
+        return ""
+    names = ", ".join(sorted(status.set_aside))
+    return f"{stage.name} waits for {names}, which could not go back: mend and retry, or skip with a reason"
+
+
 def too_late(status: RunStatus, now: float) -> bool:
     """Whether the deadline for the verification has passed, and the run was not stopped for that before."""
     policy = status.plan.release.fallback
@@ -177,7 +188,8 @@ def _obey_for_step(command: Command, status: RunStatus, step: Step) -> tuple[lis
             return _retry(command, status, step)
         case Verb.SKIP:
             _may_skip(command, status, step)
-            return [_changed(command, step.id, S.SKIPPED)], f"{step.id} is skipped"
+            names = _with_its_unit(step, status)
+            return [_changed(command, name, S.SKIPPED) for name in names], f"skipped: {', '.join(names)}"
         case Verb.APPROVE:
             _needs_waiting(step, status)
             _finalize_gate(command, status, step)
@@ -199,11 +211,7 @@ def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event]
             f"{next_one} comes after {step.id} and is {status.steps[next_one].state} already",
             hint="leave it skipped, and accept that at the finalize gate with --accept-skipped and a reason",
         )
-    names = [step.id]
-    if at.set_aside:
-        names = [
-            it.id for it in status.plan.steps() if it.unit == step.unit and status.steps[it.id].set_aside
-        ]
+    names = _with_its_unit(step, status)
     return [_changed(command, name, S.PENDING) for name in names], f"to be done again: {', '.join(names)}"
 
 
@@ -218,6 +226,13 @@ def addressable(status: RunStatus) -> Iterator[str]:
             units.add(step.unit)
         elif at.state is S.SKIPPED and not step.person and not _followed_by(status, step):
             yield step.id
+
+
+def _with_its_unit(step: Step, status: RunStatus) -> list[str]:
+    """The step, and if it was set aside with its unit, every step of that which was."""
+    if not status.steps[step.id].set_aside:
+        return [step.id]
+    return [it.id for it in status.plan.steps() if it.unit == step.unit and status.steps[it.id].set_aside]
 
 
 def _followed_by(status: RunStatus, step: Step) -> str:
@@ -236,9 +251,9 @@ def _followed_by(status: RunStatus, step: Step) -> str:
 
 
 def _may_skip(command: Command, status: RunStatus, step: Step) -> None:
-    state = status.steps[step.id].state
-    if state not in (S.PENDING, S.WAITING, S.FAILED):
-        raise RefusedError(f"{step.id} is {state}; it cannot be skipped now")
+    at = status.steps[step.id]
+    if at.state not in (S.PENDING, S.WAITING, S.FAILED) and not at.set_aside:
+        raise RefusedError(f"{step.id} is {at.state}; it cannot be skipped now")
     _finalize_gate(command, status, step)
 
 

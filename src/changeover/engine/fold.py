@@ -106,6 +106,11 @@ class RunStatus:
         return self.counts[StepState.DONE] + self.counts[StepState.SKIPPED] == len(self._executed)
 
     @property
+    def set_aside(self) -> frozenset[str]:
+        """The units of the executed plan that were set aside within its failure budget."""
+        return frozenset(self._set_aside)
+
+    @property
     def left_behind(self) -> list[str]:
         """The units that were set aside on the way back."""
         return sorted(self._set_aside) if self.falling_back else []
@@ -195,9 +200,8 @@ class RunStatus:
             step.failures += bool(event.error)
         elif state is _PENDING and event.actor:
             step.failures, step.since = 0, 0.0
-        if state is _SKIPPED:
-            if event.actor == FAILURE_BUDGET:
-                self._set_aside.add(self._unit[event.step])
+        if state is _SKIPPED and event.actor == FAILURE_BUDGET:
+            self._set_aside.add(self._unit[event.step])
         elif before is _SKIPPED and step.set_aside:
             self._set_aside.discard(self._unit[event.step])
         step.state = state

@@ -273,6 +273,9 @@ class Runner:
                 )
             )
             self._reschedule()
+        if status.state is R.RUNNING and not status.aborting and (why := commands.waits_for(status)):
+            await self._recorder.record(RunChanged(state=R.STOPPED, reason=why))
+            self._reschedule()
 
     async def _launch(self) -> None:
         while self._launching and (step := self._scheduler.next()):

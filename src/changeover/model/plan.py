@@ -85,6 +85,7 @@ class Stage(Value, frozen=True):
     `in_rotation` is how many nodes serve at the least while it runs. `finalize` marks the stage that gives
     up the way back: its gate stays shut while a skipped step is not addressed. `affected` says who notices.
     `back` is the direction of the way out of it; finalize always goes *forward*.
+    `whole` marks one that begins only while no unit is set aside: what it does, all of them must be ready for.
     `outage` marks a stage in which a person has agreed that nobody is served: no floor holds in it.
     """
 
@@ -97,6 +98,7 @@ class Stage(Value, frozen=True):
     finalize: bool = False
     batch: int = 0
     back: Direction = Direction.UNDO
+    whole: bool = False
     outage: bool = False
 
 

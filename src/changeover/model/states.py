@@ -45,6 +45,7 @@ STEP_TRANSITIONS: dict[tuple[StepState, StepState], str] = {
     (S.IN_DOUBT, S.FAILED): "observed: it cannot be told, so a person decides",
     (S.FAILED, S.PENDING): "a person said to do it again",
     (S.FAILED, S.SKIPPED): "a person skipped it, or its node was set aside within the failure budget",
+    (S.SKIPPED, S.SKIPPED): "it was set aside with its unit, and a person accepted that, with a reason",
     (S.SKIPPED, S.PENDING): "a person addressed it: it is done after all",
 }
 

@@ -179,7 +179,7 @@ def test_an_aborted_run_goes_back_and_frees_the_site(changeover: Terminal) -> No
     assert changeover("abort", "--reason", "window closes").code == 0
     assert changeover("resume").code == 3
     report = changeover("report", "--format", "markdown").out
-    assert "everything went back but app2" in report
+    assert "back-expand waits for app2, which could not go back" in report
     assert "Left of the way back, to be done by hand in this order" in report
     assert "back/app2/start" in report
     changeover.site.nodes["app2"].broken.clear()

@@ -171,6 +171,31 @@ async def test_a_way_back_that_fails_stops_and_goes_on_when_it_is_retried(journa
     assert site.performed[-3:] == ["back/b", "back/b", "back/a"]
 
 
+async def test_what_all_must_be_ready_for_waits_for_the_node_that_is_left(journal: Records) -> None:
+    """The schema does not go back under a node that may still run; mended, or accepted with a reason, it does."""
+    site = Site(b="fail", back__a="fail fail")
+    plan = a_plan([there("schema")], [there("a", unit="n1"), there("m", unit="n2")], [there("b")])
+    plan = msgspec.structs.replace(
+        plan, stages=(plan.stages[0], msgspec.structs.replace(plan.stages[1], batch=1), plan.stages[2])
+    )
+    run = await begin(journal, plan)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site)
+    why = "back-stage3 waits for n1, which could not go back: mend and retry, or skip with a reason"
+    assert (status.state, status.reason) == (R.STOPPED, why)
+    assert "m" not in site.effects
+    assert site.effects["schema"] == "whole"
+    await tell(journal, run, Verb.RETRY, "back/a")
+    assert (await conduct(journal, run, site)).reason == why
+    await tell(journal, run, Verb.SKIP, "back/a", "scrapped")
+    status = await conduct(journal, run, site)
+    assert (status.state, status.left_behind) == (R.FELL_BACK, [])
+    assert "schema" not in site.effects
+    assert (last := status.steps["back/a"].last)
+    assert last.reason == "scrapped"
+
+
 async def test_a_node_that_cannot_come_back_holds_up_nobody_else(journal: Records) -> None:
     """The others go back; then a person is told which one is left, and can retry it or leave it."""
     site = Site(b="fail", back__a="fail")
