@@ -159,6 +159,9 @@ class Play:
             heard=base.calls if wanted else None,
         )
         self._actions = struck(actions, self._arms)
+        self._struck_stages = {
+            stage.name for stage in plan.stages if wanted and any(wanted(step.id) for step in stage.steps)
+        }
         self._task: asyncio.Task[RunStatus] | None = None
         self._died = False
         self._join: tuple[Rest, float] | None = None
@@ -305,6 +308,8 @@ class Play:
         if isinstance(event, StepChanged):
             self._step_changed(event)
         self._status.apply(event)
+        if isinstance(event, StepChanged):
+            self._standing.changed(event.step)
         if self._traced:
             self._note(judging.said(event), event.at)
         if isinstance(event, FallbackBegun):
@@ -331,13 +336,13 @@ class Play:
 
     def _quiet_before(self, event: StepChanged) -> None:
         """Nothing is in flight but the step that begins just now, and its effect has not begun."""
-        if self._wanted is not None:
-            self._keep_moment(event)
+        if self._wanted is not None and not self._keep_moment(event):
+            return
         if any(not it.hit and not it.over for it in self._arms.armed) or not self._watcher.quiet:
             return
         if self._died or self._violations or self._watcher.violations:
             return
-        key = self._key(self._status)
+        key = self._key()
         if known := self._known.on_the_way.get(key):
             self._join = known
             if self._task is not None:
@@ -345,10 +350,14 @@ class Play:
             return
         self._keys.append((key, self._clock.now()))
 
-    def _keep_moment(self, event: StepChanged) -> None:
-        self._latest = Moment(
-            self._site.fork(SimulatedClock(self._clock.now())), self._journal, self._run, event.seq - 1
-        )
+    def _keep_moment(self, event: StepChanged) -> bool:
+        """Where a step of this stage is struck; whether cases may come by here that go on like this run."""
+        place = self._plan.stages.index(self._stage_of[event.step])
+        near = {stage.name for stage in self._plan.stages[max(0, place - 1) : place + 1]}
+        if self._stage_of[event.step].name in self._struck_stages:
+            fork = self._site.fork(SimulatedClock(self._clock.now()))
+            self._latest = Moment(fork, self._journal, self._run, event.seq - 1)
+        return not near.isdisjoint(self._struck_stages)
 
     def _remember(self, played: Played) -> None:
         """So that a play that comes to one of these states need not go on."""
@@ -362,7 +371,7 @@ class Play:
     async def _began(self, action: Action, operation: Operation, context: Context) -> None:
         """An effect begins: it must not be there already if that could have been known."""
         step = context.step
-        if self._wanted is not None and self._latest is not None:
+        if self._wanted is not None and self._wanted(step) and self._latest is not None:
             self._base.moments.setdefault(step, self._latest)
         if self._status.steps[step].state is S.DONE:
             self._broken("no finished step is repeated", f"{step} is performed again")
@@ -416,7 +425,7 @@ class Play:
         rest = Rest(status.state, moment, question, where_it_began)
         if self._violations or any(not it.hit and not it.over for it in self._arms.armed):
             return rest
-        key = self._key(status)
+        key = self._key()
         return self._known.at_rest.setdefault(key, rest)
 
     async def _reply(self, reply: Reply, question: Asked) -> None:
@@ -443,16 +452,18 @@ class Play:
 
     # Small things
 
-    def _key(self, status: RunStatus) -> sameness.Key:
+    def _key(self) -> sameness.Key:
         now = self._clock.now()
-        excused = tuple(
-            (it.host, round(it.until - now)) for it in self._watcher.excuses if now < it.until < math.inf
-        )
-        broken = tuple(sorted(it.host for it in self._watcher.excuses if it.until == math.inf))
-        return sameness.of(status, self._site, self._arms.armed, self._agreed), excused, broken
+        excuses = self._watcher.excuses
+        excused = tuple((it.host, round(it.until - now)) for it in excuses if now < it.until < math.inf)
+        broken = tuple(sorted(it.host for it in excuses if it.until == math.inf))
+        faults = sameness.faults(self._status, self._arms.armed)
+        agreed = tuple(sorted(self._agreed))
+        return (self._standing.key(now), sameness.of_site(self._site), faults, excused, broken, agreed)
 
     def _index(self) -> None:
         """Steps and stages by name, of what is executed."""
+        self._standing = sameness.Standing(self._status)
         self._steps = {step.id: step for step in self._status.plan.steps()}
         self._stage_of = {step.id: stage for stage in self._status.plan.stages for step in stage.steps}
 

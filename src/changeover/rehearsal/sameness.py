@@ -14,11 +14,61 @@ from changeover.simulation import SimulatedSite
 Key = Hashable
 
 
-def of(status: RunStatus, site: SimulatedSite, armed: Iterable[Armed], agreed: Iterable[str]) -> Key:
-    """`agreed` are the databases whose restore a person has agreed to."""
-    now = site.clock.now()
-    faults = tuple((it.strike, bool(it.hit)) for it in armed if not it.over and _matters(status, it))
-    return (*_of_run(status, now), of_site(site, now), faults, tuple(sorted(agreed)))
+_CODE = {state: number for number, state in enumerate(StepState)}
+_SET_ASIDE, _BEGUN = 16, 32
+
+
+class Standing:
+    """How far a run has come. It is told of each step that has changed, so that it never looks at all of them.
+
+    On the way there every step counts, since the way back is derived from all of them; on the way back only those that
+    are left to do, and those that were skipped.
+    """
+
+    def __init__(self, status: RunStatus) -> None:
+        self._status = status
+        self._back = status.falling_back
+        self._place = {step.id: place for place, step in enumerate(status.plan.steps())}
+        self._does = {step.id: len(step.do.params.get("instead_of", ())) for step in status.plan.steps()}
+        self._codes = bytearray(len(self._place))
+        self._left: dict[str, Hashable] = {}
+        self._failed: set[str] = set()
+        for step in self._place:
+            self._left[step] = None
+            self.changed(step)
+
+    def changed(self, step: str) -> None:
+        """That step, just now."""
+        at = self._status.steps[step]
+        code = _CODE[at.state] + _SET_ASIDE * at.set_aside
+        if at.state not in SATISFIED:
+            code += _BEGUN * (at.attempt > 0)
+        if self._back and at.state is StepState.DONE:
+            self._left.pop(step, None)
+        elif self._back:
+            self._left[step] = (code, self._does[step])
+        else:
+            self._codes[self._place[step]] = code
+        if at.failures and at.state not in SATISFIED:
+            self._failed.add(step)
+        else:
+            self._failed.discard(step)
+
+    def key(self, now: float) -> tuple[Hashable, ...]:
+        """Where it stands; a step that has failed also counts by how often, and by how long it was tried."""
+        status = self._status
+        tried = tuple(
+            (step, at.failures, round(now - at.since, 1) if at.since else 0.0)
+            for step in sorted(self._failed)
+            for at in [status.steps[step]]
+        )
+        steps = tuple(self._left.items()) if self._back else bytes(self._codes)
+        return (self._back, str(status.state), str(status.cause), bool(status.aborting), steps, tried)
+
+
+def faults(status: RunStatus, armed: Iterable[Armed]) -> Hashable:
+    """Those that may still strike."""
+    return tuple((it.strike, bool(it.hit)) for it in armed if not it.over and _matters(status, it))
 
 
 def _matters(status: RunStatus, armed: Armed) -> bool:
@@ -27,26 +77,9 @@ def _matters(status: RunStatus, armed: Armed) -> bool:
     return at is None or at.state not in SATISFIED
 
 
-def _of_run(status: RunStatus, now: float) -> tuple[Hashable, ...]:
-    """Where it stands. On the way back only what is still to be done counts."""
-    states: list[Hashable] = []
-    remaining = {step.id for step in status.plan.steps() if status.steps[step.id].state not in SATISFIED}
-    for step in status.plan.steps():
-        at = status.steps[step.id]
-        if step.id in remaining:
-            since = round(now - at.since, 1) if at.since and at.failures else 0.0
-            needs = tuple(need for need in step.needs if need in remaining)
-            doing = len(step.do.params.get("instead_of", ()))
-            states.append((step.id, at.state, at.attempt > 0, at.failures, since, needs, doing))
-        elif not status.falling_back:
-            states.append((step.id, at.state, at.set_aside))
-        elif at.state is StepState.SKIPPED:
-            states.append((step.id, at.state))
-    return (status.falling_back, status.state, status.cause, bool(status.aborting), tuple(states))
-
-
-def of_site(site: SimulatedSite, now: float) -> Hashable:
+def of_site(site: SimulatedSite) -> Hashable:
     """What it is like, as far as it decides how it goes on."""
+    now = site.clock.now()
     return (
         tuple(
             (it.up, it.frozen, it.cut, it.full, tuple(sorted(it.files.items()))) for it in site.hosts.values()

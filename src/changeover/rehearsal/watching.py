@@ -193,6 +193,7 @@ class Watcher:
                         self._broken("verified backup", f"{name} was applied to {database} without {label}")
 
     def _pools(self, site: SimulatedSite) -> None:
+        nobody_wonders = self._everything_excused or self._outage
         for (name, pool), flow in zip(site.pools.items(), site.flows, strict=True):
             rotation = [server for server, it in pool.servers.items() if it.in_rotation]
             known = self.costs.capacity.get(name)
@@ -206,17 +207,17 @@ class Watcher:
                 and self._is_excused(self._host_of(it.node))
             ]
             counted = len(rotation) + len(not_ours)
-            if counted < self._floor.get(name, 0) and not self._outage and not self._everything_excused:
+            if counted < self._floor.get(name, 0) and not nobody_wonders:
                 self._broken(
                     "capacity floor", f"{counted} of {name} are in rotation, the floor is {self._floor[name]}"
                 )
-            for server in rotation:
+            for server in () if nobody_wonders else rotation:
                 self._in_rotation(site, name, server, pool.servers[server].node)
             self._track(f"{name} serves somebody", any(target.serves for target in flow.targets))
 
     def _in_rotation(self, site: SimulatedSite, pool: str, server: str, node: str) -> None:
         it = site.nodes[node]
-        if self._is_excused(it.host) or self._everything_excused or self._outage:
+        if self.excuses and self._is_excused(it.host):
             return
         rule = "in rotation is running, well and of an allowed version"
         if not it.running:
