@@ -26,6 +26,8 @@ MIGRATES = frozenset({"database.migrate", "database.command"})
 LEAVES = "node.stop"
 """The last thing that is done to a node before its version may be changed."""
 
+ENTERS = "traffic.enter"
+
 
 class Reached(Value, frozen=True):
     """How far a step has come: begun at that time (seconds since the epoch), and whether it is wholly done."""
@@ -235,7 +237,7 @@ def _undone(stage: Stage, begun: _Begun) -> Stage:
 def _verified(batches: Iterable[Stage], begun: _Begun) -> Iterator[Stage]:
     """See each node that was touched well, of the old version and in rotation."""
     plan = begun.plan
-    touched = {step.unit for stage in batches for step in begun.steps(stage) if step.undo}
+    touched = {step.unit for stage in batches for step in begun.steps(stage) if _serves_again(step)}
     steps = tuple(
         Step(
             id=f"{BACK}{node.name}/verify",
@@ -255,6 +257,10 @@ def _verified(batches: Iterable[Stage], begun: _Begun) -> Iterator[Stage]:
         if node.name in touched
     )
     yield Stage("back-verify", f"See every node well and of version {plan.release.from_version}", steps)
+
+
+def _serves_again(step: Step) -> bool:
+    return any(undo.do.action == ENTERS for undo in step.undo)
 
 
 def _of(stage: Stage, steps: Sequence[Step], begun: _Begun) -> Stage:

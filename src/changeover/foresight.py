@@ -28,7 +28,14 @@ def refuse(plan: Plan) -> None:
     reachable = fallback.reachable(plan)
     site = _walk(plan, _planned(plan), until=reachable)
     if reachable:
-        _walk(fallback.from_the_end_of(reachable[-1], plan), site)
+        try:
+            _walk(fallback.from_the_end_of(reachable[-1], plan), site)
+        except SpecError as error:
+            touched = next((it.name for it in reachable if it.batch), reachable[-1].name)
+            raise SpecError(
+                f"on the way back {error.message}",
+                hint=f"set that right, or say that there is no way back: `upgrade.fallback.stages: {{{touched}: forward}}`",
+            ) from error
 
 
 def effect(operation: Operation, release: Release, site: ObservedSite) -> ObservedSite:
@@ -116,6 +123,7 @@ def _walk(plan: Plan, site: ObservedSite, until: Sequence[Stage] = ()) -> Observ
     floor, reached = interlocks.floors(plan), site
     for stage in plan.stages:
         for step in _at_once(stage):
+            _find(step, plan)
             before, site = site, effect(step.do, plan.release, site)
             floors = {} if stage.outage else floor
             for verdict in _verdicts(plan, step, before, site, floors):
@@ -149,6 +157,14 @@ def _verdicts(
         label = step.do.params.get("label") or step.do.params.get("backup", "")
         yield interlocks.verified_backup(before, target, label)
         yield interlocks.can_run(after, release)
+
+
+def _find(step: Step, plan: Plan) -> None:
+    """`SpecError` for a step whose target the site has not."""
+    if step.do.action in MOVES_TRAFFIC | STOPS_SERVING | {"node.start"}:
+        plan.site.node(step.do.target)
+    elif step.do.action in NEEDS_BACKUP | {"database.verify"}:
+        plan.site.database(step.do.target)
 
 
 def _at_once(stage: Stage) -> list[Step]:

@@ -16,6 +16,7 @@ CAPABILITIES = (
     "remove",
     "reload",
     "flush",
+    "unflushed",
     "read_only",
     "expand",
     "expanded",

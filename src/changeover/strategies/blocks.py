@@ -24,17 +24,22 @@ BACK = "back/"
 
 CHANGES_NOTHING = "changes nothing"
 
+SERVES_AGAIN = frozenset({"node.start", "node.health", "node.version", "traffic.enter"})
+"""What brings a node back that served."""
+
 
 def as_found(stage: Stage, idle: Sequence[Node]) -> Stage:
-    """The stage, in which nothing is taken back on a node that did not serve when the plan was made."""
+    """The stage, whose way back leaves a node that did not serve when the plan was made stopped and out of rotation."""
     names = {node.name for node in idle}
-    steps = tuple(
-        msgspec.structs.replace(step, undo=(), undo_note=f"{step.unit} did not serve when the plan was made")
-        if step.unit in names and step.undo
-        else step
-        for step in stage.steps
+    return msgspec.structs.replace(
+        stage, steps=tuple(_idle_again(step) if step.unit in names else step for step in stage.steps)
     )
-    return msgspec.structs.replace(stage, steps=steps)
+
+
+def _idle_again(step: Step) -> Step:
+    undo = tuple(it for it in step.undo if it.do.action not in SERVES_AGAIN)
+    note = "" if undo else f"{step.unit} did not serve when the plan was made"
+    return msgspec.structs.replace(step, undo=undo, undo_note=step.undo_note or note)
 
 
 def unless_applied(step: Step, applied: Sequence[str], *, needed: bool = False) -> Step:

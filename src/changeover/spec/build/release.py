@@ -91,6 +91,7 @@ def build_release(
         coexistence=Coexistence(
             old_on_new=Ability(upgrade.coexistence.old_on_new_schema),
             new_on_old=Ability(upgrade.coexistence.new_on_old_schema),
+            together=upgrade.coexistence.together,
         ),
         fallback=Fallback(
             when=frozenset(map(Cause, upgrade.fallback.when)),

@@ -82,10 +82,14 @@ class FailureBudget(Section):
 
 
 class Coexistence(Section):
-    """What each version can do on the other's schema: be started there, go on running there, or neither."""
+    """What each version can do on the other's schema: be started there, go on running there, or neither.
+
+    `together`: whether nodes of both may run at the same time.
+    """
 
     old_on_new_schema: Ability = "start"
     new_on_old_schema: Ability = "no"
+    together: bool = True
 
 
 class Fallback(Section):
