@@ -10,7 +10,7 @@ T = TypeVar("T")
 SHORTEST, LONGEST = 0.02, 1.0
 """Seconds between two looks."""
 
-SHARE = 1 / 40
+SHARE = 1 / 80
 """Between the two, the part of the time waited so far: what comes soon is seen soon, a long wait costs little."""
 
 

@@ -19,9 +19,12 @@ from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer
 from changeover.model.plan import Operation, Plan, Stage, Step, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.values import Verdict
-from changeover.ports import World
+from changeover.ports import Answer, World
 
 T = TypeVar("T")
+
+JUST_NOW = 1.0
+"""Seconds for which an answer that was read back after a change is not asked again."""
 
 Server = tuple[str, str]
 """A balancer, and the name of a server in its pool."""
@@ -117,7 +120,7 @@ class Guard:
     async def _starting(self, target: str) -> Verdict | None:
         others = [name for name in self._nodes if name != target]
         release, databases, beside = await asyncio.gather(
-            self._world.application.ask("release", target),
+            self._switched_to(target),
             self._databases(),
             _each([] if self._release.coexistence.together else others, self._node),
         )
@@ -129,6 +132,11 @@ class Guard:
                 interlocks.one_cluster(site, self._release),
             ]
         )
+
+    async def _switched_to(self, target: str) -> Answer:
+        """What the next start of the node runs: as the switch itself has just read it back, if that was now."""
+        application = self._world.application
+        return application.recent("release", target, JUST_NOW) or await application.ask("release", target)
 
     async def _migrating(
         self, operation: Operation, then: Callable[[ObservedSite], ObservedSite]
