@@ -200,11 +200,16 @@ def test_services_have_the_drivers_options(files: Written) -> None:
     balancer = load(files.path).site.balancer("public")
     assert (balancer.driver, balancer.pool, balancer.host) == ("haproxy", "identity", "lb1")
     assert balancer.options == {"address": "127.0.0.1", "port": 9999, "timeout": 0.25}
-    options = "options: {bin: /usr/pgsql/bin, jobs: 4, parameters: {sslmode: require}}"
+    options = "options: {bin: /usr/pgsql/bin, silence: 1m, jobs: 4, parameters: {sslmode: require}}"
     files.change("password: {env: DB_PASSWORD}", f"password: {{file: secrets/db}}, tunnel: true, {options}")
     database = load(files.path).site.database("main")
     assert (database.driver, database.database, database.host) == ("postgresql", "keystone", "db1")
-    assert database.options == {"bin": "/usr/pgsql/bin", "jobs": 4, "parameters": {"sslmode": "require"}}
+    assert database.options == {
+        "bin": "/usr/pgsql/bin",
+        "silence": 60.0,
+        "jobs": 4,
+        "parameters": {"sslmode": "require"},
+    }
     assert database.password == Secret(file=str(files.directory / "secrets/db"))
     assert database.tunnel
 

@@ -92,10 +92,11 @@ class Balancer(Section):
 
 
 class MariadbOptions(Section):
-    """How MariaDB's tools are used on the database's host."""
+    """How MariaDB's tools are used on the database's host; `silence` is how long its server may be silent."""
 
     bin: RemotePath | None = None
     become: bool | None = None
+    silence: Annotated[Duration, Field(ge=1)] | None = None
 
 
 class PostgresqlOptions(MariadbOptions):
