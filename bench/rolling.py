@@ -116,7 +116,7 @@ def bench(
 ) -> None:
     """Measure, and print medians and ratios."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    variants = _variants(_ansible(), only)
+    variants = _variants(only)
     order = random.Random(seed)
     results: list[Measured] = []
     with _lab(name) as lab, tempfile.TemporaryDirectory(dir=lab.directory.path) as scratch:
@@ -147,8 +147,9 @@ def bench(
         print(f"\nrequests sent in each upgrade: {counts}")
 
 
-def _variants(ansible: Path, only: list[str] | None) -> list[Variant]:
+def _variants(only: list[str] | None) -> list[Variant]:
     changeover = str(Path(sys.executable).with_name("changeover"))
+    ansible = _ansible() if not only or "ansible" in only else "ansible-playbook"
     told = HERE / "ansible"
     variants = [
         Variant(

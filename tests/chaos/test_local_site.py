@@ -110,7 +110,7 @@ async def _plan(site: Path, where: str) -> Plan:
     try:
         return await conductor.plan()
     finally:
-        await conductor.journal.close()
+        await conductor.close()
 
 
 async def _events(where: str, run: str) -> list[Event]:
