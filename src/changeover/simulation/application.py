@@ -167,6 +167,10 @@ def _sessions(site: "SimulatedSite", node: str, **_: str) -> Answer:
     return _says(str(site.sessions(node)))
 
 
+def _unflushed(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    return _says(str(site.nodes[node].unflushed))
+
+
 def _says(value: str) -> Answer:
     return Answer(True, value, value)
 
@@ -178,6 +182,7 @@ _ANSWERS: Mapping[str, Callable[..., Answer]] = {
     "release": _release,
     "version": _version,
     "sessions": _sessions,
+    "unflushed": _unflushed,
 }
 
 _CHANGES: Mapping[str, tuple[Callable[..., None], str]] = {

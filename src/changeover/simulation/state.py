@@ -48,6 +48,7 @@ class SimulatedNode:
     """When the process has started up."""
     broken: set[str] = field(default_factory=set)
     """Names of capabilities that fail on this node: how a test makes it misbehave."""
+    unflushed: int = 0
 
     def copy(self) -> "SimulatedNode":
         """One that changes by itself."""
