@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from changeover.errors import RefusedError
-from changeover.fallback import BACK, MIGRATES
+from changeover.fallback import BACK
 from changeover.model.plan import Plan, Stage, Step
 from changeover.model.site import Site
+from changeover.model.states import StepState
 from changeover.rehearsal.cases import Case, Kind, Reply, Strike, parse
 
 HALF_WAY = "999_half_way"
@@ -152,15 +153,32 @@ def host_of(step: Step, site: Site) -> str:
     return target if step.do.action == "host.check" else site.node(target).host
 
 
-def struck_at(strike: Strike) -> tuple[str, str]:
-    """The step at whose beginning the fault is brought about, and an earlier one that is better if the plan has it.
+def struck_at(strike: Strike, plan: Plan) -> tuple[tuple[str, StepState], ...]:
+    """As soon as one of these is recorded the fault is brought about.
 
-    What the application is told to do wrong it has to be told while nothing of it runs.
+    A full disk, and what the application is told to do wrong, have to be there before the step begins: the one when its
+    room has been looked at, the other while nothing of the application runs.
     """
+    stage, step = next(
+        ((stage, step) for stage in plan.stages for step in stage.steps if step.id == strike.step),
+        (None, None),
+    )
     unit, _, name = strike.step.rpartition("/")
+    if strike.kind is Kind.DIES_RECORDED:
+        return ((strike.step, StepState.DONE),)
     if strike.kind is Kind.FAILS_BEFORE and name in ("start", "health", "version"):
-        return strike.step, f"{unit}/switch"
-    return strike.step, strike.step
+        return ((f"{unit}/switch", StepState.RUNNING), (strike.step, StepState.RUNNING))
+    if strike.kind is Kind.DISK_FULL and step and stage:
+        if step.do.action == "node.install":
+            return (
+                (f"{host_of(step, plan.site)}/host-check", StepState.DONE),
+                (strike.step, StepState.RUNNING),
+            )
+        before = [it for it in plan.steps() if it.do.action == "node.install"]
+        gates = [it for it in stage.steps if it.person]
+        earlier = (gates[0].id, StepState.DONE) if gates else (before[0].id, StepState.RUNNING)
+        return (earlier, (strike.step, StepState.RUNNING))
+    return ((strike.step, StepState.RUNNING),)
 
 
 def half_way(case: Case) -> Kind | None:
@@ -224,8 +242,3 @@ def _on_the_way_back(plan: Plan, kinds: Sequence[Kind]) -> Iterator[Case]:
             if kind in _kinds_of(step, kinds):
                 replies = (Reply.ABORT,) if kind in OF_THE_CONDUCTOR else (Reply.ABORT, Reply.RETRY)
                 yield Case((Strike(gate, Kind.REFUSED), Strike(step.id, kind)), replies)
-
-
-def migrates(step: Step) -> bool:
-    """Whether it changes the schema."""
-    return step.do.action in MIGRATES

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from changeover.cli.onlab.cases import OF_THE_CONDUCTOR, half_way, struck_at
+from changeover.cli.onlab.cases import HALF_WAY, OF_THE_CONDUCTOR, half_way, struck_at
 from changeover.cli.onlab.ground import Ground, Sample, whole
 from changeover.engine.events import Event, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import Journal
 from changeover.errors import ChangeoverError, JournalError
 from changeover.model.plan import Plan, Step
-from changeover.model.states import RunState, StepState
+from changeover.model.states import RunState
 from changeover.probe import ledger
 from changeover.rehearsal import Case, Kind, Reply, Strike
 from changeover.rehearsal.asking import Asked, asked, commands_of
@@ -220,7 +220,11 @@ class Conducted:
             return []
         self._seq = events[-1].seq
         changes = [event for event in events if isinstance(event, StepChanged)]
-        due = [strike for strike in self._due if any(_strikes(strike, event) for event in changes)]
+        if not changes or not self._due:
+            return []
+        self._status = self._status or await self._journal.status(self._run)
+        seen = {(event.step, event.state) for event in changes}
+        due = [it for it in self._due if not seen.isdisjoint(struck_at(it, self._status.first_plan))]
         if not due:
             return []
         self._status = await self._journal.status(self._run)
@@ -237,7 +241,7 @@ class Conducted:
             await process.wait()
             self._note(f"{strike}: the conductor, process {process.pid}, is killed")
             return True
-        if strike.step.endswith("/999_half_way"):
+        if strike.step.endswith(f"/{HALF_WAY}"):
             self._note(f"{strike}: its second statement will fail")
             return False
         # It is held meanwhile, so that nothing more is begun before the fault is there.
@@ -295,11 +299,6 @@ class Conducted:
     @property
     def _journal_file(self) -> Path:
         return self._file.parent / "journal.db"
-
-
-def _strikes(strike: Strike, event: StepChanged) -> bool:
-    wanted = StepState.DONE if strike.kind is Kind.DIES_RECORDED else StepState.RUNNING
-    return event.state is wanted and event.step in struck_at(strike)
 
 
 @contextlib.contextmanager
