@@ -45,6 +45,9 @@ def ended(
         case RunState.FELL_BACK:
             if differs:
                 broken.append(("fell back to where it began", _listed(differs)))
+        case RunState.ABORTED:  # there was nothing to take back, unless a person wanted it left
+            if differs and not status.leaving and all(host.reached for host in site.hosts.values()):
+                broken.append(("fell back to where it began", _listed(differs)))
     if status.in_flight:
         broken.append(("nothing is in flight", f"{status.in_flight} steps are"))
     for database, store in site.stores.items():

@@ -20,8 +20,8 @@ from changeover.errors import ChangeoverError
 from changeover.model.plan import Operation, Plan, Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Presence
-from changeover.rehearsal import judging, sameness
-from changeover.rehearsal.asking import Asked, asked, commands_of
+from changeover.rehearsal import judging, sameness, truth
+from changeover.rehearsal.asking import PERSON, Asked, asked, commands_of
 from changeover.rehearsal.cases import Kind, Reply
 from changeover.rehearsal.starting import WARM_UP, start
 from changeover.rehearsal.striking import Armed, Arms, Died, struck
@@ -168,6 +168,9 @@ class Play:
         self._keys: list[tuple[sameness.Key, float]] = []
         self._flying: set[str] = set()
         self._performed: dict[str, int] = {}
+        self._tried: dict[str, int] = {}
+        self._deaths = 0
+        self._endless = False
         self._violations: list[Violation] = []
         self._trace: list[tuple[float, str]] = []
         self._hits: list[str] = []
@@ -264,9 +267,10 @@ class Play:
                 self._task.cancel()
                 await asyncio.wait({self._task})
                 return None
-            if self._join is not None:
+            if self._join is not None or self._endless:
                 return None
             if self._died:
+                self._deaths += 1
                 await self._clock.sleep(RESUMED)
                 self._site.orphans_end = False
                 seq = len(await self._journal.events(self._run))
@@ -303,7 +307,7 @@ class Play:
             self._broken("the engine goes on", f"{type(error).__name__}: {error}")
 
     def _take_in(self, event: Event) -> None:
-        if self._join is not None or event.seq <= self._status.seq:
+        if self._join is not None or self._endless or event.seq <= self._status.seq:
             return
         if isinstance(event, StepChanged):
             self._step_changed(event)
@@ -325,14 +329,44 @@ class Play:
             missing = [need for need in self._needs(step) if self._status.steps[need].state not in SATISFIED]
             if missing:
                 self._broken("the order is kept", f"{step.id} begins before {', '.join(missing)}")
+            self._may_be_final(step)
+            self._tries(step)
         elif event.state is not S.IN_DOUBT:
             self._flying.discard(event.step)
+        if event.state is S.DONE and not step.person:
+            self._is_there(step)
         if event.state is S.DONE and step.person and step.do.action == "people.approve":
             self._agreed |= {
                 it.do.target
                 for it in self._status.plan.steps()
                 if it.do.action == "database.restore" and step.id in it.needs
             }
+
+    def _may_be_final(self, step: Step) -> None:
+        """What gives up the way back begins only after a person has approved that."""
+        stage = self._stage_of[step.id]
+        gates = [self._status.steps[it.id].last for it in stage.steps if it.person]
+        if stage.finalize and not any(it and it.state is S.DONE and it.actor == PERSON for it in gates):
+            self._broken(
+                "only a person gives up the way back", f"{step.id} begins, and nobody has approved it"
+            )
+
+    def _tries(self, step: Step) -> None:
+        """A step begins no more often than its plan says, and once more for each conductor that has died."""
+        tried = self._tried[step.id] = self._tried.get(step.id, 0) + 1
+        if tried > step.attempts + self._deaths:
+            text = f"{step.id} begins {tried} times, the plan allows {step.attempts}"
+            self._broken("attempts come to an end", text)
+            self._endless = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def _is_there(self, step: Step) -> None:
+        """What is recorded as done is there, while every host can be seen."""
+        if not all(host.reached for host in self._site.hosts.values()):
+            return
+        if missing := truth.missing(step.do, self._site, self._run):
+            self._broken("what is done is there", f"{step.id} is recorded as done: {missing}")
 
     def _quiet_before(self, event: StepChanged) -> None:
         """Nothing is in flight but the step that begins just now, and its effect has not begun."""
@@ -373,18 +407,22 @@ class Play:
         step = context.step
         if self._wanted is not None and self._wanted(step) and self._latest is not None:
             self._base.moments.setdefault(step, self._latest)
-        if self._status.steps[step].state is S.DONE:
+        state = self._status.steps[step].state
+        if state is S.DONE:
             self._broken("no finished step is repeated", f"{step} is performed again")
+        elif state is not S.RUNNING:
+            text = f"{step} is performed while the journal has it {state}"
+            self._broken("an effect follows its record", text)
         elif step in self._performed and not self._base.looks(step, operation.action):
             try:
                 seen = await action.observe(operation, context)
             except ChangeoverError:
                 pass
             else:
-                if seen.presence is Presence.DONE:
+                if seen.presence is Presence.DONE or truth.missing(operation, self._site, self._run) == "":
                     self._broken(
                         "a resume looks first",
-                        f"{step} is performed again although it is done: {seen.evidence}",
+                        f"{step} is performed again although it is done; observed: {seen.evidence}",
                     )
         self._performed[step] = self._performed.get(step, 0) + 1
 

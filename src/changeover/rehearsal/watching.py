@@ -88,6 +88,7 @@ class Watcher:
             if step.do.params.get("backup")
         }
         self._floor = floor(plan)
+        self._patience = {change.database: change.lock_timeout for change in plan.release.migrations}
         self._allowed = {plan.release.from_version, plan.release.to_version}
         self._lost = len(site.clients.losses)
         self._open: dict[str, float] = {}
@@ -230,6 +231,11 @@ class Watcher:
             self._broken(rule, f"{server} is in rotation at {pool} and is not well")
 
     def _nodes(self, site: SimulatedSite) -> None:
+        for name, node in site.nodes.items():
+            if node.running and node.running not in node.installed:
+                self._broken(
+                    "what runs is left in place", f"{name} runs {node.running}, which is gone from it"
+                )
         for version in {node.running for node in site.nodes.values() if node.running}:
             if site.ability(version) is Ability.NO:
                 schemas = ", ".join(
@@ -239,6 +245,13 @@ class Watcher:
 
     def _databases(self, site: SimulatedSite) -> None:
         for name, store in site.stores.items():
+            for migration in {it for it in store.applied if store.applied.count(it) > 1}:
+                self._broken("nothing is applied twice", f"{migration} is, to {name}")
+            if store.waited > self._patience.get(name, NEVER) + TINY:
+                self._broken(
+                    "nobody queues behind a lock for longer than declared",
+                    f"a migration of {name} waited {store.waited:.1f} s for its lock, and who writes waits behind it",
+                )
             self._track(f"{name} can be written to", site.hosts[store.host].reached and not store.closed)
             excuse = next((it for it in self.excuses if it.restore == name and it.until == NEVER), None)
             if excuse is None and store.closed and self._restores(name):

@@ -20,7 +20,10 @@ async def locked(site: "SimulatedSite", database: str, lock_timeout: float) -> b
     held += [orphan.at for orphan in site.orphans if orphan.locks == database]
     left = max(held) - site.clock.now()
     if left > 0:
-        await site.clock.sleep(min(left, lock_timeout))
+        waits = min(left, lock_timeout)
+        await site.clock.sleep(waits)
+        store = site.stores[database]
+        store.waited = max(store.waited, waits)
     return left > lock_timeout
 
 

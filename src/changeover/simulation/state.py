@@ -121,7 +121,8 @@ class Store:
 
     `applied` are all migrations in effect in their order, those that the application applies itself among them.
     `closed` is what a restore leaves that did not come to its end. `locked_until` is when the last of the long
-    transactions ends that hold a lock on what a migration needs.
+    transactions ends that hold a lock on what a migration needs. `waited` is the longest that one has waited for it:
+    whoever wants to write waits behind it.
     """
 
     host: str
@@ -133,6 +134,7 @@ class Store:
     drafts: dict[str, Copy] = field(default_factory=dict)
     closed: bool = False
     locked_until: float = 0.0
+    waited: float = 0.0
     missing_privileges: tuple[str, ...] = ()
 
     @property

@@ -1,0 +1,109 @@
+"""Whether a step's effect is there, by the simulated site itself: no action, driver or engine is asked.
+
+An action that says *done* of what is not is found out by this, and so is one that does not see what is there. Pure.
+"""
+
+from collections.abc import Callable, Mapping
+
+from changeover.model.plan import Operation, snapshot_label
+from changeover.ports import AdminState
+from changeover.simulation import SimulatedSite
+
+
+def missing(operation: Operation, site: SimulatedSite, run: str) -> str | None:
+    """What is not as the operation wants it, empty if all of it is; None of a kind that leaves nothing to see."""
+    told = _TOLD.get(operation.action)
+    return told(operation, site, run) if told else None
+
+
+def _node(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """A node, by what its step is called."""
+    name, params = operation.target, operation.params
+    it, wanted = site.nodes[name], params.get("release") or params.get("version", "")
+    holds = {
+        "node.install": wanted in it.installed,
+        "node.uninstall": wanted not in it.installed,
+        "node.switch": it.release == wanted,
+        "node.start": bool(it.running),
+        "node.stop": not it.running,
+        "node.health": site.well(name),
+        "node.version": it.running == wanted,
+        "node.check": it.running == wanted and site.well(name),
+        "node.verify": it.running == wanted and site.well(name),
+    }
+    if holds[operation.action]:
+        return _traffic(operation, site, _) if operation.action == "node.verify" else ""
+    how = "well" if site.well(name) else "not well"
+    has = ", ".join(sorted(it.installed))
+    return (
+        f"{name} is switched to {it.release}, runs {it.running or 'nothing'} and is {how}; installed: {has}"
+    )
+
+
+def _traffic(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """The servers of a node, or of a pool."""
+    named = operation.params["servers"]
+    pairs = named.items() if isinstance(named, Mapping) else [(operation.target, server) for server in named]
+    for balancer, name in pairs:
+        server = site.pools[balancer].servers[name]
+        sessions = server.count(site.clock.now())
+        holds = {
+            "traffic.drain": server.admin is not AdminState.READY,
+            "traffic.remove": server.admin is AdminState.MAINT and not sessions,
+        }
+        if not holds.get(operation.action, server.in_rotation):
+            up = "up" if server.up else "down"
+            return f"{name} at {balancer} was told {server.admin}, is {up} and has {sessions} sessions"
+    return ""
+
+
+def _snapshot(operation: Operation, site: SimulatedSite, run: str) -> str:
+    """A snapshot of this run."""
+    label = snapshot_label(operation.params["label"], run)
+    kept = site.stores[operation.target].snapshots.get(label)
+    holds = {
+        "database.snapshot": kept is not None,
+        "database.verify": kept is not None and kept.snapshot.verified,
+        "database.drop-snapshot": kept is None,
+    }
+    if holds[operation.action]:
+        return ""
+    how = "there is none" if kept is None else "verified" if kept.snapshot.verified else "not verified"
+    return f"snapshot {label} of {operation.target}: {how}"
+
+
+def _schema(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """One migration, or those that a restore takes back."""
+    store = site.stores[operation.target]
+    applied = operation.action == "database.migrate" or operation.params.get("expect") == "yes"
+    for name in _migrations(operation, site):
+        times = store.applied.count(name)
+        if times != applied:
+            return f"{name} is {times} times in {operation.target}"
+    return ""
+
+
+def _migrations(operation: Operation, site: SimulatedSite) -> list[str]:
+    params = operation.params
+    if operation.action == "database.restore":
+        undone = [Operation(it["action"], it["target"], it["params"]) for it in params["instead_of"]]
+        return [name for it in undone for name in _migrations(it, site)]
+    if operation.action == "database.command":
+        return [site.commands[params["run"]].migration]
+    return [params["migration"]["name"]]
+
+
+_TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
+    **dict.fromkeys(
+        (
+            "node.install", "node.uninstall", "node.switch", "node.start", "node.stop",
+            "node.health", "node.version", "node.check", "node.verify",
+        ),
+        _node,
+    ),
+    **dict.fromkeys(("traffic.drain", "traffic.remove", "traffic.enter", "traffic.check"), _traffic),
+    **dict.fromkeys(("database.snapshot", "database.verify", "database.drop-snapshot"), _snapshot),
+    **dict.fromkeys(
+        ("database.migrate", "database.revert", "database.command", "database.restore"), _schema
+    ),
+}  # fmt: skip
