@@ -185,9 +185,11 @@ def _told(site: ObservedSite, node: str, told: str) -> ObservedSite:
     return _replace(
         site,
         pools={
-            balancer: {
-                name: _replace(server, told=told, up=told != MAINT) if server.node == node else server
+            balancer: dict(pool)
+            | {
+                name: _replace(server, told=told, up=told != MAINT)
                 for name, server in pool.items()
+                if server.node == node
             }
             for balancer, pool in site.pools.items()
         },

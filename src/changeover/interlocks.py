@@ -209,8 +209,9 @@ def can_run(site: ObservedSite, release: Release) -> Verdict:
     """No forbidden pair: what runs and serves can run on the schemas as they are. A node in no pool serves, too."""
     rule = "no forbidden pair"
     pooled = {it.node for pool in site.pools.values() for it in pool.values()}
+    serving = site.serving()
     for name, node in site.nodes.items():
-        serves = name in site.serving() or name not in pooled
+        serves = name in serving or name not in pooled
         if node.running and serves and ability(node.version, release, site.databases) is Ability.NO:
             return _bad(
                 rule,
@@ -223,17 +224,19 @@ def can_run(site: ObservedSite, release: Release) -> Verdict:
 def one_cluster(site: ObservedSite, release: Release) -> Verdict:
     """No forbidden pair: two versions run at the same time only where the release says that they may."""
     rule = "no forbidden pair"
+    if release.coexistence.together:
+        return _good(rule, "the versions may run together")
     versions: dict[str, str] = {}
     for name, node in site.nodes.items():
         if node.running:
             versions.setdefault(node.version, name)
-    if len(versions) > 1 and not release.coexistence.together:
+    if len(versions) > 1:
         return _bad(
             rule,
             f"{' and '.join(f'{name} as {it}' for it, name in versions.items())} would run in one cluster",
             "stop every node of the one version before the first of the other is started",
         )
-    return _good(rule, "the versions that run may run together")
+    return _good(rule, "one version runs")
 
 
 def one_writer(site: ObservedSite) -> Verdict:
@@ -256,7 +259,11 @@ def one_writer(site: ObservedSite) -> Verdict:
 def nobody_served(site: ObservedSite, node: str) -> Verdict:
     """What a balancer still sends sessions to is not stopped, whatever was skipped or forgotten before."""
     rule = "nothing serving is stopped"
-    serving = [balancer for balancer in site.pools if node in site.rotation(balancer)]
+    serving = [
+        balancer
+        for balancer, pool in site.pools.items()
+        if any(it.node == node and it.in_rotation for it in pool.values())
+    ]
     if serving:
         return _bad(
             rule,
