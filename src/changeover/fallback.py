@@ -18,6 +18,7 @@ from changeover.errors import RefusedError
 from changeover.model.plan import Budget, Direction, Operation, Plan, Stage, Step
 from changeover.model.release import Ability
 from changeover.model.values import Value
+from changeover.model.words import count
 
 BACK = "back/"
 """What the names of the steps of a way back begin with."""
@@ -25,6 +26,8 @@ BACK = "back/"
 MIGRATES = frozenset({"database.migrate", "database.command"})
 LEAVES = "node.stop"
 """The last thing that is done to a node before its version may be changed."""
+STOPPED = frozenset({LEAVES, "node.start"})
+"""What is on the way back of a node only if the old version was, or may have been, stopped there."""
 
 ENTERS = "traffic.enter"
 
@@ -127,38 +130,45 @@ def _ordered(schema: list[Stage], batches: list[Stage], begun: _Begun) -> Iterat
         yield from schema
         yield from _nodes(batches, begun)
     else:
-        leaving, coming = _parted(list(_nodes(batches, begun)))
+        unstopped, leaving, coming = _parted(list(_nodes(batches, begun)))
+        yield unstopped
         if leaving.steps:
-            yield _without_service(leaving, batches, begun)
+            yield _without_service(leaving, coming, begun)
         yield from schema
         yield coming
 
 
-def _parted(stages: Sequence[Stage]) -> tuple[Stage, Stage]:
-    """The nodes' ways back, each cut in two where the node has stopped."""
+def _parted(stages: Sequence[Stage]) -> tuple[Stage, Stage, Stage]:
+    """The nodes' ways back: whole where the old version was never stopped, else cut in two where the new one has."""
+    unstopped: list[Step] = []
     leaving: list[Step] = []
     coming: list[Step] = []
     for steps in _by_unit([step for stage in stages for step in stage.steps]).values():
+        if not any(step.do.action in STOPPED for step in steps):
+            unstopped += steps
+            continue
         stops = [place for place, step in enumerate(steps, start=1) if step.do.action == LEAVES]
         cut = stops[-1] if stops else 0
         leaving += steps[:cut]
         coming += steps[cut:]
-    out = Stage("back-leave", "Take out what cannot live on the old schema", _within(leaving))
-    return out, Stage("back-return", "Bring every node back on the old schema", _within(coming))
+    return (
+        Stage("back-unstopped", "Bring back what the old version never stopped on", _within(unstopped)),
+        Stage("back-leave", "Take out what cannot live on the old schema", _within(leaving)),
+        Stage("back-return", "Bring every node back on the old schema", _within(coming)),
+    )
 
 
-def _without_service(leaving: Stage, batches: Sequence[Stage], begun: _Begun) -> Stage:
+def _without_service(leaving: Stage, coming: Stage, begun: _Begun) -> Stage:
     """Where too few old nodes are left to keep the floor, a person agrees to that first."""
     plan = begun.plan
-    upgraded = {step.unit for stage in batches for step in begun.steps(stage)}
-    left = len(plan.site.application.nodes) - len(upgraded)
+    left = len(plan.site.application.nodes) - len({step.unit for step in coming.steps})
     if left >= plan.release.keep_serving:
         return msgspec.structs.replace(leaving, in_rotation=left)
-    summary = f"a person agrees that {left} nodes serve while the schema goes back, below the floor"
+    serving = f"{count(left, 'node')} {'serves' if left == 1 else 'serve'}"
+    summary = f"a person agrees that {serving} until the schema and the others are back, below the floor"
     gated = _gated("outage", summary, leaving.steps)
-    return msgspec.structs.replace(
-        leaving, steps=gated, in_rotation=left, outage=True, affected="everybody: too few nodes are left"
-    )
+    affected = f"whom {count(left, 'node')} cannot serve" if left else "everybody: no node is left"
+    return msgspec.structs.replace(leaving, steps=gated, in_rotation=left, outage=True, affected=affected)
 
 
 def _nodes(batches: Iterable[Stage], begun: _Begun) -> Iterator[Stage]:

@@ -190,6 +190,18 @@ def test_too_few_old_nodes_left_is_an_outage_that_a_person_agrees_to() -> None:
     assert all(step.needs for step in leave.steps[1:])
 
 
+def test_an_old_node_that_never_stopped_serves_again_before_others_leave() -> None:
+    """It runs on, so it is counted: with it there are enough, and nobody is asked."""
+    plan = _plan(a_release(coexistence=Coexistence(Ability.RUN, Ability.NO), keep_serving=3))
+    back = way_back(plan, _through(plan, "app2/out"))
+    assert _names(back)[:4] == ["back-unstopped", "back-leave", "back-expand", "back-return"]
+    assert _ids(back.stages[0]) == ["back/app2/enter"]
+    assert {step.unit for step in back.stages[1].steps} == {"app1"}
+    assert back.stages[1].in_rotation == 3
+    assert not back.stages[1].outage
+    assert way_back(plan, _through(plan, "app2/stop")).stages[0].outage
+
+
 def test_a_stage_that_asks_is_taken_back_behind_a_gate() -> None:
     """The operator's file says `ask` for the schema."""
     plan = _plan(a_release(fallback=Fallback(stages={"expand": Direction.ASK})))

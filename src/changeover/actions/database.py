@@ -7,7 +7,7 @@ from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.values import Observation, Presence, absent, done, unknown
 from changeover.model.words import count
-from changeover.ports import Database, Snapshot
+from changeover.ports import Answer, Database, Snapshot
 
 MEBIBYTE = 1024 * 1024
 
@@ -165,21 +165,26 @@ class Revert(_Migration):
 class CommandMigrate:
     """A migration that the application performs itself, through the capabilities `run` and `observe`.
 
-    It is done when `observe` answers `expect` (`yes` forwards, `no` for its undo). Both are given the new
-    `release`, and the seconds that they may wait for a lock as `lock_timeout`.
+    It is done when `observe` answers `expect` (`yes` forwards, `no` for its undo). `partly` is neither: it is to be
+    done in either direction. Both are given the new `release`, and the seconds that they may wait for a lock as
+    `lock_timeout`.
     """
 
     kind: ClassVar[str] = "database.command"
     params: ClassVar[type[Params]] = Commanding
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
-        """Ask; any answer but yes and no leaves it in doubt."""
+        """Ask; any answer but yes, no and partly leaves it in doubt."""
         params = Commanding.of(operation)
-        application = context.world.application
-        answer = await application.ask(params.observe, params.node, **self._values(params))
-        if answer.value not in ("yes", "no"):
+        answer = await self._ask(operation, context)
+        if answer.value not in ("yes", "no", "partly"):
             return unknown(f"{params.observe} answered {answer.value!r}: {answer.evidence}")
         return (done if answer.value == params.expect else absent)(answer.evidence)
+
+    async def gone(self, operation: Operation, context: Context) -> Observation:
+        """Done when nothing of the migration is in the database."""
+        answer = await self._ask(operation, context)
+        return (done if answer.value == "no" else absent)(answer.evidence)
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Run it on its node."""
@@ -187,6 +192,10 @@ class CommandMigrate:
         return await context.world.application.do(
             params.run, params.node, timeout=context.timeout, **self._values(params)
         )
+
+    async def _ask(self, operation: Operation, context: Context) -> Answer:
+        params = Commanding.of(operation)
+        return await context.world.application.ask(params.observe, params.node, **self._values(params))
 
     @staticmethod
     def _values(params: Commanding) -> dict[str, str]:
@@ -206,9 +215,10 @@ class Restore:
         """Done when none of the migrations is there any more, nor a part of one."""
         there: list[str] = []
         for migration in Restoring.of(operation).instead_of:
-            kind = CommandMigrate if migration.action == CommandMigrate.kind else Migrate
-            seen = await kind().observe(migration, context)
-            if seen.presence is not Presence.ABSENT:
+            command = migration.action == CommandMigrate.kind
+            looking = CommandMigrate().gone if command else Revert().observe
+            seen = await looking(migration, context)
+            if seen.presence is not Presence.DONE:
                 there.append(seen.evidence)
         return absent("; ".join(there)) if there else done("none of the migrations is there")
 

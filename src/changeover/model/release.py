@@ -24,7 +24,8 @@ class SqlMigration(Value, frozen=True, tag_field="kind", tag="sql"):
 class CommandMigration(Value, frozen=True, tag_field="kind", tag="command"):
     """A migration that the application performs itself.
 
-    `run` and `observe` name capabilities; `observe` answers `yes` when it is done and `no` when it is due.
+    `run` and `observe` name capabilities; `observe` answers `yes` when it is done, `no` when nothing of it is, and
+    `partly` where it can tell that.
     `undo`, where there is one, names the capability that takes it back.
     """
 

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from changeover.model.plan import Facts, Operation
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.site import Unit
 from changeover.model.values import Observation, Presence
-from changeover.ports import Clock
+from changeover.ports import Answer, Clock
 from changeover.simulation import Fault, LoopClock, SimulatedSite, aimed, differences, run
 from changeover.strategies import STRATEGIES
 from tests.sites import EXPAND, a_release, a_site
@@ -280,6 +281,34 @@ async def test_holding_watches_for_the_whole_time(site: SimulatedSite) -> None:
     site.nodes["app1"].broken.add("health")
     with pytest.raises(StepError, match="app1 while it was watched"):
         await _perform(hold, context)
+
+
+@pytest.mark.parametrize(
+    ("said", "forwards", "backwards", "restored"),
+    [
+        ("yes", Presence.DONE, Presence.ABSENT, Presence.ABSENT),
+        ("no", Presence.ABSENT, Presence.DONE, Presence.DONE),
+        ("partly", Presence.ABSENT, Presence.ABSENT, Presence.ABSENT),
+        ("perhaps", Presence.UNKNOWN, Presence.UNKNOWN, Presence.ABSENT),
+    ],
+)
+async def test_half_of_the_applications_own_migration_is_to_be_done_in_either_direction(
+    site: SimulatedSite,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    said: str,
+    forwards: Presence,
+    backwards: Presence,
+    restored: Presence,
+) -> None:
+    """What it answers decides for the migration, for its undo, and for a restore in place of them."""
+    context = _context(site)
+    monkeypatch.setattr(site.world.application, "ask", AsyncMock(return_value=Answer(True, said, said)))
+    forward = _op("database.command", "main", run="expand", expect="yes", **COMMAND)
+    backward = _op("database.command", "main", run="unexpand", expect="no", **COMMAND)
+    restore = _op("database.restore", "main", label="s", instead_of=[msgspec.to_builtins(forward)])
+    seen = [await _observe(operation, context) for operation in (forward, backward, restore)]
+    assert seen == [forwards, backwards, restored]
 
 
 def test_every_kind_has_passed_the_harness() -> None:
