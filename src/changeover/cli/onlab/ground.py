@@ -134,6 +134,10 @@ class Ground:
         self.broken.clear()
         self._faults.clear()
 
+    def clear(self, snapshots: str) -> None:
+        """No snapshot is left of an earlier case: each has a journal of its own, and may have a run of the same name."""
+        self.lab.run_on("db1", f"rm -rf {snapshots}/*")
+
     def write_file(self, directory: Path, fails: Kind | None) -> Path:
         """The lab's own file in a new directory, with short patience, and a migration more that fails half-way if it is to."""
         here = self.lab.directory.path

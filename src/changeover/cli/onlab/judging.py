@@ -6,6 +6,7 @@ nothing but a restore that a person agreed to, and then only if it came after th
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from changeover.cli.onlab.cases import OF_THE_CONDUCTOR
 from changeover.cli.onlab.ground import Sample
@@ -37,6 +38,7 @@ def findings(seen: Seen) -> list[Wrong]:
         *_ended(seen),
         *_repeated(seen),
         *_below_the_floor(seen),
+        *_taken_out(seen),
         *_lost(seen),
     ]
 
@@ -45,6 +47,19 @@ def back(seen: Seen) -> float:
     """How many seconds the way back took, those in which a person was waited for included."""
     begun = next((event.at for event in seen.events if isinstance(event, FallbackBegun)), 0.0)
     return seen.events[-1].at - begun if begun and seen.status.state is RunState.FELL_BACK else 0.0
+
+
+def missing(seen: Seen) -> tuple[int, int]:
+    """How many acknowledged writes are not there: lost, and given up by a person who agreed to a restore."""
+    since = _restored_since(seen)
+    gone = [
+        exchange.sent.due + (exchange.answer.took if exchange.answer else 0.0)
+        for exchange in seen.book.exchanges
+        if exchange.sent.kind is Kind.WRITE and exchange.ok
+        and (check := seen.book.checks.get(exchange.sent.id)) and check.found is Found.MISSING
+    ]  # fmt: skip
+    lost = sum(at < since for at in gone)
+    return lost, len(gone) - lost
 
 
 def _ended(seen: Seen) -> Iterator[Wrong]:
@@ -130,6 +145,17 @@ def _below_the_floor(seen: Seen) -> Iterator[Wrong]:
             return
 
 
+def _taken_out(seen: Seen) -> Iterator[Wrong]:
+    """Whatever is broken: nobody is taken out while fewer than the floor are left."""
+    floor = min(floors(seen.plan).values(), default=0)
+    for before, after in pairwise(seen.samples):
+        if before.up - 1 >= floor or after.up >= floor or _agreed_outage(seen, after):
+            continue
+        for node, word in after.servers.items():
+            if before.servers.get(node, "").startswith("UP") and word.startswith(("DRAIN", "MAINT")):
+                yield "capacity floor", f"{node} was taken out, which leaves {after.up}; the floor is {floor}"
+
+
 def _not_ours(node: str, word: str, excused: list[Excuse], seen: Seen) -> bool:
     """Whether it is down because its host is broken, and nobody has taken it out."""
     host = seen.plan.site.node(node).host
@@ -149,15 +175,9 @@ def _lost(seen: Seen) -> Iterator[Wrong]:
     since = _restored_since(seen)
     if not cost.writes.acknowledged:
         yield "nothing is lost", "no write was acknowledged, so that nothing can be said"
-    gone = [
-        exchange
-        for exchange in book.exchanges
-        if exchange.sent.kind is Kind.WRITE and exchange.ok
-        and (check := book.checks.get(exchange.sent.id)) and check.found is Found.MISSING
-        and exchange.sent.due + (exchange.answer.took if exchange.answer else 0.0) < since
-    ]  # fmt: skip
+    gone, _ = missing(seen)
     if gone:
-        yield "no acknowledged write is lost", f"{len(gone)} of {cost.writes.acknowledged} are not there"
+        yield "no acknowledged write is lost", f"{gone} of {cost.writes.acknowledged} are not there"
     if cost.writes.unverified:
         yield "no acknowledged write is lost", f"{cost.writes.unverified} could not be looked for"
     if seen.excuses or since < float("inf"):

@@ -86,6 +86,7 @@ async def play(ground: Ground, case: Case, directory: Path) -> Seen:
         await whole(ground.put_in_the_way)
     spec = load(file)
     snapshots = spec.site.databases[0].snapshot_dir
+    await whole(ground.clear, snapshots)
     begun = time.time()
     before = await whole(ground.look, snapshots)
     starts = await whole(ground.starts, spec.release.to_version)

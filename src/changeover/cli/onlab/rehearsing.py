@@ -91,13 +91,13 @@ async def _played(ground: Ground, case: Case, directory: Path, plan: Plan) -> tu
         seen = await play(ground, case, directory)
     except (LabError, ChangeoverError, OSError, TimeoutError) as error:
         told = f"{type(error).__name__}: {getattr(error, 'message', '') or error}"
-        failed = Played(
-            str(case), stage, End.FINDING, (), 0, 0, 0, 0, 0, 0, 0.0, 0.0, time.monotonic() - begun
-        )
+        took = round(time.monotonic() - begun, 1)
+        failed = Played(str(case), stage, End.FINDING, (), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, took)
         return failed, [Finding(str(case), "the case can be played", told, 0.0)]
     wrong = judging.findings(seen)
     lines = tuple(_trace(seen))
     cost = seen.book.summary()
+    lost, given_up = judging.missing(seen)
     one = Played(
         case=str(case),
         stage=stage,
@@ -108,7 +108,8 @@ async def _played(ground: Ground, case: Case, directory: Path, plan: Plan) -> tu
         requests_failed=cost.requests.failed,
         sessions_cut=cost.sessions.cut,
         writes_acknowledged=cost.writes.acknowledged,
-        writes_lost=cost.writes.missing,
+        writes_lost=lost,
+        writes_given_up=given_up,
         gap=round(cost.longest_gap, 2),
         way_back=round(judging.back(seen), 1),
         took=round(seen.took, 1),

@@ -11,7 +11,7 @@ class Played(Value, frozen=True):
     """One case: what befell in which stage, how it ended, and what it cost. Times are seconds.
 
     `asked` is how often a person was asked. `in_rotation` is the least that the balancer reported, `gap` the longest time
-    without an answer to anybody.
+    without an answer to anybody. `writes_given_up` came after the snapshot that a person agreed to restore from.
     """
 
     case: str
@@ -24,6 +24,7 @@ class Played(Value, frozen=True):
     sessions_cut: int
     writes_acknowledged: int
     writes_lost: int
+    writes_given_up: int
     gap: float
     way_back: float
     took: float

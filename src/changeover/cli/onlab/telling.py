@@ -93,12 +93,16 @@ def _cases(played: Sequence[Played]) -> Table:
                 str(it.asked),
                 str(it.in_rotation),
                 str(it.requests_failed),
-                f"{it.writes_lost} of {it.writes_acknowledged}",
+                f"{it.writes_lost} of {it.writes_acknowledged}{_given_up(it)}",
                 seconds(it.took),
             )
             for it in played
         ),
     )
+
+
+def _given_up(it: Played) -> str:
+    return f", and {it.writes_given_up} given up for a restore" if it.writes_given_up else ""
 
 
 def _left_out(made: OnHosts) -> Iterator[Text | Table]:
