@@ -622,7 +622,8 @@ async def unit(lab: LabUnderTest) -> AsyncIterator[driver.Bindings]:
     config = HostConfig(name=node, address=lab.addresses[node], ssh=ssh, become=Become())
     host = SshHost(config, secrets=Secrets(), hosts={})
     capabilities = dict.fromkeys(("start", "stop", "restart", "reload", "running"), UNIT)
-    application = Application(name="app", nodes=(Node(name="n1", host=node),), capabilities=capabilities)
+    nodes = (Node("n1", node), *(Node(name, node, variables={"name": name}) for name in ("good", "slow")))
+    application = Application(name="app", nodes=nodes, capabilities=capabilities)
     made = driver.create(
         Site(name="s", hosts=(config,), application=application),
         Release(from_version="1", to_version="2"),
@@ -655,6 +656,21 @@ async def test_a_unit_is_started_asked_and_stopped(unit: driver.Bindings) -> Non
     assert (await unit.do("restart", "n1", name="good")) != evidence
     for _ in range(2):
         assert await unit.do("stop", "n1", name="good") == "good.service: inactive (dead)"
+
+
+@pytest.mark.lab
+async def test_a_unit_that_was_told_something_has_said_how_it_is(
+    unit: driver.Bindings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not asked a second time: what systemd says after the job is the answer."""
+    ran = counting(next(iter(unit._hosts.values())), monkeypatch)
+    for node in ("good", "slow"):
+        for capability, runs in (("start", True), ("stop", False)):
+            said, answer = await unit.do_then_ask(capability, "running", node)
+            assert answer
+            assert (answer.ok, answer.evidence) == (runs, said)
+            assert unit.recent("running", node, 60) == answer
+    assert len(ran) == 4
 
 
 @pytest.mark.lab
