@@ -60,6 +60,16 @@ class Guard:
 
     async def before(self, step: Step, stage: Stage) -> Verdict | None:
         """Whether the step may be taken."""
+        may_be_taken = False
+        try:
+            verdict = await self._before(step, stage)
+            may_be_taken = verdict is None
+            return verdict
+        finally:
+            if not may_be_taken:
+                self._moving.pop(step.id, None)
+
+    async def _before(self, step: Step, stage: Stage) -> Verdict | None:
         operation, target = step.do, step.do.target
         if operation.action in LEAVES_ROTATION:
             site = await self._traffic(step)
@@ -110,11 +120,10 @@ class Guard:
         if operation.action != "node.stop" or not application.can("unflushed"):
             site = await self._pools(self._nodes[target].servers)
             return _first([interlocks.nobody_served(site, target)])
-        site, answer = await asyncio.gather(
-            self._pools(self._nodes[target].servers), application.ask("unflushed", target)
+        site, unflushed = await asyncio.gather(
+            self._pools(self._nodes[target].servers), self._unflushed(target)
         )
-        unflushed = ObservedNode(unflushed=answer.value if answer.ok else "")
-        site = ObservedSite(pools=site.pools, nodes={target: unflushed})
+        site = ObservedSite(pools=site.pools, nodes={target: ObservedNode(unflushed=unflushed)})
         return _first([interlocks.nobody_served(site, target), interlocks.flushed(site, target)])
 
     async def _starting(self, target: str) -> Verdict | None:
@@ -204,6 +213,14 @@ class Guard:
             return ObservedNode(version=said)
         running = await self._or_none(application.ask("running", name))
         return ObservedNode(running=running is None or running.ok, ailment=health.evidence, version=said)
+
+    async def _unflushed(self, name: str) -> str:
+        """What does not run holds nothing any more; what runs and does not say may hold anything."""
+        application = self._world.application
+        answer = await self._or_none(application.ask("unflushed", name))
+        if answer and answer.ok:
+            return answer.value
+        return "" if (await application.ask("running", name)).ok else "0"
 
     async def _databases(self) -> dict[str, ObservedDatabase]:
         """The schemas of those databases that the release changes."""

@@ -81,7 +81,7 @@ class SimulatedApplication:
         if command and command.verb == "ask":
             applied = command.migration in site.stores[command.database].applied
             return Answer(applied, "yes" if applied else "no", f"{command.migration}: exit status 0")
-        if capability in ("health", "version") and not it.running:
+        if capability in ("health", "version", "unflushed") and not it.running:
             return Answer(False, "", "connection refused")
         if capability not in _ANSWERS:
             raise ApplicationError(f"{capability} on {node}: what it says is not simulated")
@@ -168,7 +168,8 @@ def _sessions(site: "SimulatedSite", node: str, **_: str) -> Answer:
 
 
 def _unflushed(site: "SimulatedSite", node: str, **_: str) -> Answer:
-    return _says(str(site.nodes[node].unflushed))
+    it = site.nodes[node]
+    return _says(str(it.unflushed)) if "unflushed" not in it.broken else Answer(False, "", "exit status 1")
 
 
 def _says(value: str) -> Answer:

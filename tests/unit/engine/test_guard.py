@@ -8,6 +8,7 @@ import pytest
 from changeover.engine.guard import Guard
 from changeover.model.plan import Facts, Plan, Stage, Step, snapshot_label
 from changeover.model.release import Ability, Coexistence
+from changeover.model.site import Unit
 from changeover.model.values import Verdict
 from changeover.ports import AdminState
 from changeover.simulation import SimulatedSite
@@ -80,6 +81,43 @@ async def test_a_node_in_rotation_is_not_stopped() -> None:
     refused(await guard.after(step("app1/stop"), STAGE))
 
 
+@pytest.mark.parametrize(
+    ("running", "unflushed", "broken", "evidence"),
+    [
+        ("v1", 0, set(), ""),
+        ("v1", 3, set(), "app1 says that 3 is unflushed"),
+        ("v1", 0, {"unflushed"}, "app1 says that it does not know how much is unflushed"),
+        ("", 3, set(), ""),
+    ],
+)
+async def test_what_runs_is_stopped_once_nothing_is_unflushed(
+    running: str, unflushed: int, broken: set[str], evidence: str
+) -> None:
+    """Where that is bound; what does not run any more holds nothing back, so a way back goes on."""
+    described = a_site()
+    bound = {**described.application.capabilities, "unflushed": Unit("app.service")}
+    application = msgspec.structs.replace(described.application, capabilities=bound)
+    described = msgspec.structs.replace(described, application=application)
+    site = SimulatedSite(described, "v1", release=a_release())
+    await site.balancers["public"].set_state("app1", AdminState.MAINT)
+    node = site.nodes["app1"]
+    node.running, node.unflushed, node.broken = running, unflushed, broken
+    verdict = await Guard(_plan(), site.world, "run").before(step("app1/stop"), STAGE)
+    assert (refused(verdict) if evidence else verdict) == (evidence or None)
+
+
+async def test_what_was_not_begun_excuses_nobody() -> None:
+    """A step that was stopped does not move its server, so whoever does is another hand."""
+    site = a_simulated_site()
+    guard = Guard(_plan(), site.world, "run")
+    site.nodes["app3"].running = "v0"
+    refused(await guard.before(step("app1/drain"), STAGE))
+    site.nodes["app3"].running = "v1"
+    assert await guard.before(step("app2/drain"), STAGE) is None
+    await site.balancers["public"].set_state("app1", AdminState.DRAIN)
+    assert "app1 at public went from ready to drain" in refused(await guard.after(step("app2/drain"), STAGE))
+
+
 async def test_a_step_that_touches_no_interlock_is_free() -> None:
     """Nothing is asked about a step that changes nothing."""
     site = a_simulated_site()
@@ -146,6 +184,9 @@ async def test_only_what_is_fit_to_serve_comes_back_into_rotation() -> None:
     assert await guard.before(enter, STAGE) is None
     site.nodes["app1"].running = "v0"
     assert "runs v0" in refused(await guard.before(enter, STAGE))
+    site.nodes["app1"].running = "v1"
+    assert await guard.before(enter, STAGE) is None
+    site.nodes["app1"].running = "v0"
     assert "runs v0" in refused(await guard.after(enter, STAGE))
 
 
