@@ -144,7 +144,13 @@ class Explorer:
         started = Case(case.strikes)
         plays = [Seen(started, self._root(started) if case.strikes else self._begin())]
         replies = list(case.replies)
+        path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and len(plays) < 4 * PATIENCE:
+            if path.count(rest) > rest.asked.gate:
+                text = f"after {len(path)} answers a person is asked again: {rest.asked.text}"
+                again = Violation("an answer leads somewhere", text, rest.moment.at)
+                return self._outcome(started, plays, again)
+            path.append(rest)
             approving = Reply.APPROVE in rest.asked.replies
             if replies and replies[0] in self._replies(rest):
                 reply = replies.pop(0)
