@@ -9,6 +9,7 @@ from changeover.engine.events import POLICY, RunChanged, StepChanged
 from changeover.engine.faults import Fault
 from changeover.engine.fold import RunStatus
 from changeover.engine.recorder import Recorder
+from changeover.errors import PortError
 from changeover.model.plan import Stage, Step
 from changeover.model.release import Cause
 from changeover.model.states import RunState, StepState
@@ -51,8 +52,7 @@ class Stepper:
 
     async def begin(self, step: Step) -> None:
         """One attempt."""
-        if self.guard is not None:
-            await self._ask(self.guard.before, step)
+        unasked = await self._ask(self.guard.before, step) if self.guard is not None else None
         at = self.status.steps[step.id]
         if not self.may_begin() or at.state is not S.PENDING:
             return
@@ -62,17 +62,17 @@ class Stepper:
         await self.recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
         self.fault("started")
         attempt = self.attempt(step)
-        outcome = await attempt.look() if look_first else None
+        outcome = unasked or (await attempt.look() if look_first else None)
         if begun_before and outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
             # What may be half there is performed again only when a person says so.
             after = _changed(step, S.FAILED, outcome)
         else:
-            if outcome is None or outcome.came is not Came.DONE:
+            if outcome is None or (outcome.came is not Came.DONE and not unasked):
                 outcome = await attempt.make()
             after = self._after(step, outcome)
         self.fault("finishing")
         recorded = self.recorder.record(after)
-        if self.guard is not None:
+        if self.guard is not None and not unasked:
             await self._ask(self.guard.after, step)
         if after.state is S.DONE:
             self.done(step)
@@ -114,20 +114,29 @@ class Stepper:
         again = at.failures + 1 < step.attempts and not self.status.is_set_aside(step.unit)
         return _changed(step, S.PENDING if again else S.FAILED, outcome)
 
-    async def _ask(self, interlocks: Callable[[Step, Stage], Awaitable[Verdict | None]], step: Step) -> None:
-        """Stop the run if an interlock does not hold, or cannot be told."""
+    async def _ask(
+        self, interlocks: Callable[[Step, Stage], Awaitable[Verdict | None]], step: Step
+    ) -> Outcome | None:
+        """Stop the run if an interlock does not hold, or cannot be told.
+
+        On the way back a unit that cannot be seen holds up nobody else: its step is not made, and has failed.
+        """
         try:
             verdict = await interlocks(step, self.stage_of(step))
         except Exception as error:  # noqa: BLE001 - what cannot be asked does not hold
             reason = f"the interlocks of {step.id} could not be asked: {error}"
+            begins = self.status.steps[step.id].state is S.PENDING
+            if isinstance(error, PortError) and begins and step.unit and self.status.falling_back:
+                return Outcome(Came.ABSENT, reason, error=type(error).__name__, hint=error.hint)
         else:
             if verdict is None or verdict.good:
-                return
+                return None
             reason = f"{step.id}: {verdict.subject}: {verdict.evidence}"
             reason += f" ({verdict.hint})" if verdict.hint else ""
         if self.status.state in (R.RUNNING, R.PAUSED, R.WAITING) and not self.status.aborting:
             await self.recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.INTERLOCK))
             self.stopped()
+        return None
 
 
 def _changed(step: Step, state: StepState, outcome: Outcome) -> StepChanged:

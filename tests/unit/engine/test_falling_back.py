@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from changeover.engine.events import FallbackBegun, Verb
+from changeover.engine.events import FallbackBegun, StepChanged, Verb
 from changeover.engine.records import Records
-from changeover.model.plan import Direction, Plan, Step
+from changeover.errors import HostError
+from changeover.model.plan import Direction, Plan, Stage, Step
 from changeover.model.release import Cause, Fallback
 from changeover.model.states import RunState, StepState
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, eventually, tell
+from tests.sites import a_site
 
 S, R = StepState, RunState
 
@@ -82,6 +84,46 @@ async def test_a_run_on_its_way_back_is_listed_as_running(journal: Records) -> N
 
 async def _performing(site: Site, step: str) -> bool:
     return step in site.performed
+
+
+class BlindTo:
+    """Interlocks that cannot see one step's target before its effect, and nothing of it afterwards."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    async def before(self, step: Step, stage: Stage) -> None:
+        if step.id == self.step:
+            raise HostError("no SSH connection within 10 s", hint="look at the network")
+
+    async def after(self, step: Step, stage: Stage) -> None:
+        if step.id == self.step:
+            raise KeyError(step.id)
+
+
+async def test_a_unit_whose_interlocks_cannot_be_asked_holds_up_nobody_else_on_the_way_back(
+    journal: Records,
+) -> None:
+    """Its host is dead: it is set aside without an effect, the others go back, and a retry takes it up again."""
+    plan = a_plan([there("a", unit="app1"), there("b", unit="app2", needs=("a",))], [there("c", unit="app3")])
+    plan = msgspec.structs.replace(plan, site=a_site(3))
+    site = Site(c="fail")
+    run = await begin(journal, plan)
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    status = await conduct(journal, run, site, guard=BlindTo("back/b"))
+    assert (status.state, status.reason) == (R.STOPPED, "everything went back but app2")
+    said = [
+        it.evidence
+        for it in await journal.events(run)
+        if isinstance(it, StepChanged) and it.state is S.FAILED
+    ]
+    assert said[-1] == "the interlocks of back/b could not be asked: no SSH connection within 10 s"
+    assert "back/b" not in site.performed
+    assert not site.effects.get("a")
+    await tell(journal, run, Verb.RETRY, "back/b")
+    assert (await conduct(journal, run, site)).state is R.FELL_BACK
+    assert site.performed[-1] == "back/b"
 
 
 async def test_a_half_done_step_is_taken_back(journal: Records) -> None:
