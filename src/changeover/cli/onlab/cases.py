@@ -157,7 +157,8 @@ def struck_at(strike: Strike, plan: Plan) -> tuple[tuple[str, StepState], ...]:
     """As soon as one of these is recorded the fault is brought about.
 
     A full disk, and what the application is told to do wrong, have to be there before the step begins: the one when its
-    room has been looked at, the other while nothing of the application runs.
+    room has been looked at, the other while nothing of the application runs. The last look at all nodes is over in no
+    time: what it is to see befalls while the last node enters.
     """
     stage, step = next(
         ((stage, step) for stage in plan.stages for step in stage.steps if step.id == strike.step),
@@ -178,6 +179,9 @@ def struck_at(strike: Strike, plan: Plan) -> tuple[tuple[str, StepState], ...]:
         gates = [it for it in stage.steps if it.person]
         earlier = (gates[0].id, StepState.DONE) if gates else (before[0].id, StepState.RUNNING)
         return (earlier, (strike.step, StepState.RUNNING))
+    if strike.kind in OF_A_HOST and step and step.do.action == "node.verify":
+        last = [it.id for it in plan.steps() if it.do.action == "traffic.enter"][-1:]
+        return (*((it, StepState.RUNNING) for it in last), (strike.step, StepState.RUNNING))
     return ((strike.step, StepState.RUNNING),)
 
 

@@ -95,6 +95,8 @@ async def play(ground: Ground, case: Case, directory: Path) -> Seen:
         conducted = Conducted(ground, case, file, journal)
         async with _load(ground.url, directory) as book, _sampling(ground, samples):
             await conducted.run()
+            if conducted.status.state is RunState.FELL_BACK or only_finalize_left(conducted.status):
+                await conducted.mend()  # what broke after the run had last looked
             after = await _settled(ground, snapshots, before, conducted.status)
             # A case may end while something is broken: the writes are to be looked for nevertheless.
             await conducted.mend()

@@ -63,7 +63,7 @@ def _sections(made: OnHosts) -> Iterator[Section]:
 
 def _finding(it: Finding) -> Iterator[Text | Table]:
     yield Text(it.what, Tone.BAD)
-    yield Text(f"{it.case}. Again: --lab --cases '{it.case}'")
+    yield Text(f"{it.case}. Again: --lab --replay '{it.case}'")
     if it.trace:
         yield trace(it.trace)
 

@@ -114,5 +114,6 @@ def test_what_has_to_be_there_before_a_step_is_brought_about_earlier() -> None:
     assert first("main/snapshot", Kind.DISK_FULL) == ("app1/install", StepState.RUNNING)
     contract = "main/snapshot-before-contract"
     assert first(contract, Kind.DISK_FULL) == ("finalize/approve", StepState.DONE)
+    assert first("app1/verify", Kind.HOST_DIES) == ("app4/enter", StepState.RUNNING)
     assert first("app1/start", Kind.DIES_RECORDED) == ("app1/start", StepState.DONE)
     assert first("app1/start", Kind.HOST_DIES) == ("app1/start", StepState.RUNNING)
