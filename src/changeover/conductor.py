@@ -2,10 +2,11 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from changeover import foresight
 from changeover.actions import ACTIONS
@@ -29,6 +30,9 @@ from changeover.ports import World
 from changeover.spec import Spec, load
 from changeover.strategies import STRATEGIES
 from changeover.wiring import open_world
+
+if TYPE_CHECKING:
+    from changeover.rehearsal import Rehearsal, Replay
 
 OnStop = Literal["wait", "return"]
 Observer = Callable[[Event], None]
@@ -162,6 +166,37 @@ class Conductor(Attached):
         made = STRATEGIES[release.strategy](site, release, facts)
         foresight.refuse(made)
         return measured(made, await self.journal.durations(site.name))
+
+    @staticmethod
+    async def rehearse(
+        plan: Plan, *, pairs: int, seed: int, progress: Callable[[int, int, int, int], None]
+    ) -> "Rehearsal":
+        """Every fault at every step of the plan, on a simulated site; it needs nothing but the plan.
+
+        `progress` hears of portions done, portions in all, cases and findings so far, in a thread of its own.
+        """
+        from changeover import rehearsal  # it is not for every command to load
+
+        validate(plan)
+        left = threading.Event()
+
+        def told(*figures: int) -> None:
+            if left.is_set():
+                raise KeyboardInterrupt
+            progress(*figures)
+
+        try:
+            return await asyncio.to_thread(rehearsal.rehearse, plan, pairs=pairs, seed=seed, progress=told)
+        finally:
+            left.set()
+
+    @staticmethod
+    async def replay(plan: Plan, case: str) -> "Replay":
+        """One case of a rehearsal again, with everything that happens; `RefusedError` for one that there is not."""
+        from changeover import rehearsal
+
+        validate(plan)
+        return await asyncio.to_thread(rehearsal.replay, plan, case)
 
     async def differences(self, plan: Plan) -> list[str]:
         """How the live site differs from the facts that the plan was made from, a sentence each."""

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     ABORTED = 6
     FENCED = 7
     UNREACHABLE = 8
+    FINDINGS = 9
     INTERRUPTED = 130
 
 
@@ -31,6 +32,7 @@ MEANING = {
     Exit.ABORTED: "the run was ended where it was",
     Exit.FENCED: "another conductor has taken the run over; this one stopped at once",
     Exit.UNREACHABLE: "the site did not answer as it should before anything began; nothing was changed",
+    Exit.FINDINGS: "the rehearsal has findings: a fault that does not end done, where it began, or stopped safely",
     Exit.INTERRUPTED: "interrupted; if a run was conducted here, `changeover resume` looks first at what was in flight",
 }
 

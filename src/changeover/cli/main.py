@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import changeover
-from changeover.cli import commanding, reading, running, writing
+from changeover.cli import commanding, reading, rehearsing, running, writing
 from changeover.cli.failures import explain
 from changeover.cli.output import Output, prepare_streams, reader_gone
 from changeover.lab.cli import app as lab
@@ -26,7 +26,7 @@ def _app() -> typer.Typer:
         "&& changeover run plan.json",
     )
     app.callback()(_root)
-    for subject in (writing, running, commanding, reading):
+    for subject in (writing, rehearsing, running, commanding, reading):
         app.add_typer(subject.app)
     app.add_typer(probe, name="probe", rich_help_panel="Beside it")
     app.add_typer(lab, name="lab", rich_help_panel="Beside it")

@@ -1,5 +1,6 @@
 """Plays cases: a fault, and every answer to every question that comes of it."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -95,8 +96,16 @@ class Explorer:
             plays.append(Seen(case, self._answer(rest, Reply.APPROVE, base=True)))
         self.began = EPOCH + WARM_UP
         self.ended = rest.moment.at - CALM if rest and not rest.asked else 0.0
+        undone: list[Violation] = []
+        if (rest is None or rest.state is not RunState.DONE) and not any(
+            it.played.violations for it in plays
+        ):
+            why = rest.asked.text if rest and rest.asked else "the engine has failed"
+            undone.append(
+                Violation("without a fault it is done", why, rest.moment.at if rest else self.began)
+            )
         self._base_known = Known(dict(self._known.on_the_way), dict(self._known.at_rest))
-        return self._outcome(case, plays)
+        return self._outcome(case, plays, *undone)
 
     def forget(self) -> None:
         """Everything but the run in which nothing goes wrong."""
@@ -118,13 +127,13 @@ class Explorer:
         """The stage that the step is in; of a step of the way back it is called after the one that is taken back."""
         return self._stage[step].name if step in self._stage else "the way back"
 
-    def kind_of(self, case: Case, rule: str) -> tuple[object, ...]:
-        """What it has in common with other cases that break the same rule: faults and steps, whatever the node."""
-        faults = (
-            ("/".join("*" if part in self._nodes else part for part in strike.step.split("/")), strike.kind)
-            for strike in case.strikes
+    def kind_of(self, violation: Violation) -> tuple[str, str]:
+        """What it has in common with others: the rule and how it was broken, whatever the node, the number or the time."""
+        words = (
+            "*" if word.strip(".,:;'[]()") in self._nodes else re.sub(r"[0-9]+", "0", word)
+            for word in re.split(r"([ ./])", violation.what)
         )
-        return rule, *faults
+        return violation.rule, "".join(words)
 
     def strikes(self, steps: Iterable[str]) -> Iterator[Strike]:
         """Every fault of these steps."""
@@ -147,9 +156,7 @@ class Explorer:
         path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and len(plays) < 4 * PATIENCE:
             if path.count(rest) > rest.asked.gate:
-                text = f"after {len(path)} answers a person is asked again: {rest.asked.text}"
-                again = Violation("an answer leads somewhere", text, rest.moment.at)
-                return self._outcome(started, plays, again)
+                return self._outcome(started, plays, _again(path, rest))
             path.append(rest)
             approving = Reply.APPROVE in rest.asked.replies
             if replies and replies[0] in self._replies(rest):
@@ -168,7 +175,11 @@ class Explorer:
         case = Case(tuple(strikes))
         plays = [Seen(case, self._root(case))]
         back = any(strike.step.startswith(fallback.BACK) for strike in strikes)
+        path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and rest.asked.replies and len(plays) < PATIENCE:
+            if path.count(rest) > rest.asked.gate:
+                return self._outcome(case, plays, _again(path, rest))
+            path.append(rest)
             replies = self._replies(rest)
             if back and not rest.asked.back and not rest.asked.gate:
                 replies = [it for it in replies if it in (Reply.ABORT, Reply.ABORT_UNMENDED)] or replies
@@ -201,9 +212,8 @@ class Explorer:
         if rest is None or rest.asked is None or not rest.asked.replies:
             yield self._outcome(case, plays)
             return
-        if rest in path or len(path) >= PATIENCE:
-            text = f"after {len(path)} answers a person is asked again: {rest.asked.text}"
-            yield self._outcome(case, plays, Violation("an answer leads somewhere", text, rest.moment.at))
+        if path.count(rest) > rest.asked.gate or len(path) >= PATIENCE:
+            yield self._outcome(case, plays, _again(path, rest))
             return
         for reply in self._replies(rest):
             if reply is Reply.REFUSE and (Reply.REFUSE in case.replies or not rest.asked.back):
@@ -285,6 +295,13 @@ class Explorer:
         except RefusedError:
             return []
         return [step.id for step in back.steps() if not step.person]
+
+
+def _again(path: Sequence[Rest], rest: Rest) -> Violation:
+    """The same question once more, though it was answered. A gate that was refused may stand there a second time."""
+    text = rest.asked.text if rest.asked else ""
+    again = f"after {len(path)} answers a person is asked again: {text}"
+    return Violation("an answer leads somewhere", again, rest.moment.at)
 
 
 def _anything_broken(rest: Rest) -> bool:

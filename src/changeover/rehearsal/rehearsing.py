@@ -1,6 +1,7 @@
 """A whole rehearsal: every fault of every step, pairs of them, and the shortest case of everything that is wrong."""
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Tally:
     """What a portion has come to; tallies add up."""
 
     endings: list[Ending] = field(default_factory=list)
-    findings: dict[tuple[object, ...], Finding] = field(default_factory=dict)
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     questions: dict[tuple[object, ...], Question] = field(default_factory=dict)
     worst: dict[tuple[str, str], Worst] = field(default_factory=dict)
     plays: int = 0
@@ -62,7 +63,7 @@ class Tally:
         for (what, name), worst in other.worst.items():
             self.worsen(what, name, worst)
 
-    def find(self, key: tuple[object, ...], found: Finding) -> None:
+    def find(self, key: tuple[str, str], found: Finding) -> None:
         """Of those that break the same rule in the same way the shortest is kept."""
         known = self.findings.get(key)
         if known is None:
@@ -116,7 +117,7 @@ def rehearse(
     rehearser = Rehearser(plan, dict(actions), site_kind, steps, seed)
     tallies: dict[int, Tally] = {-1: tallied(begins, [nothing])}
     cases = 0
-    findings: set[tuple[object, ...]] = set(tallies[-1].findings)
+    findings: set[tuple[str, str]] = set(tallies[-1].findings)
     for place, tally in _explored(rehearser, work, workers or len(os.sched_getaffinity(0))):
         tallies[place] = tally
         cases += len(tally.endings)
@@ -218,6 +219,7 @@ _rehearser: Rehearser | None = None
 def _prepare(
     plan: bytes, actions: dict[str, Action], kind: type[SimulatedSite], steps: list[str], seed: int
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the rehearsal means its first process
     global _rehearser  # noqa: PLW0603 -- a worker process has but this one
     _rehearser = Rehearser(Plan.from_json(plan), actions, kind, steps, seed)
 
@@ -277,7 +279,7 @@ def tallied(explorer: Explorer, outcomes: Iterable[Outcome]) -> Tally:
             said = (str(case), violation.rule, violation.what)
             if said not in counted:
                 counted.add(said)
-                tally.find(explorer.kind_of(case, violation.rule), _finding(explorer, case, violation))
+                tally.find(explorer.kind_of(violation), _finding(explorer, case, violation))
         for seen in outcome.plays:
             _costs(tally, seen)
             _asked(tally, explorer, seen, counted)
@@ -346,28 +348,18 @@ def _table(plan: Plan, endings: Iterable[Ending]) -> Iterator[Cell]:
 
 
 def _told(whole: Tally, rehearser: Rehearser) -> Iterator[Finding]:
-    """The shortest first, and no pair of faults where one of the two is enough; the trace of the first ones."""
-    found = sorted(whole.findings.items(), key=lambda it: _length(it[1].case))
-    alone = {key for key, it in found if len(parse(it.case).strikes) < 2}  # noqa: PLR2004
-    kept = [it for key, it in found if key in alone or not any(part in alone for part in _parts(key))]
-    for number, it in enumerate(kept):
+    """The shortest first, the first ones with their traces."""
+    for number, it in enumerate(sorted(whole.findings.values(), key=lambda it: _length(it.case))):
         if number < TRACED:
-            trace = _replayed(rehearser.ready(), parse(it.case)).trace
-            yield msgspec.structs.replace(it, trace=trace)
+            yield msgspec.structs.replace(it, trace=_replayed(rehearser.ready(), parse(it.case)).trace)
         else:
             yield it
-
-
-def _parts(key: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
-    """The keys of the same rule broken by one of the faults alone."""
-    rule, *faults = key
-    return ((rule, fault) for fault in faults)
 
 
 def _of(whole: Tally, what: str) -> tuple[Worst, ...]:
     return tuple(worst for (kind, _), worst in sorted(whole.worst.items()) if kind == what)
 
 
-def _length(case: str) -> tuple[int, int, int]:
+def _length(case: str) -> tuple[int, int]:
     it = parse(case)
-    return len(it.strikes), len(it.replies), len(case)
+    return len(it.strikes), len(it.replies)
