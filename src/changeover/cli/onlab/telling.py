@@ -81,7 +81,7 @@ def _cases(played: Sequence[Played]) -> Table:
         Column("asked", right=True),
         Column("least in rotation", right=True),
         Column("requests failed", right=True),
-        Column("writes lost", right=True),
+        Column("writes lost", right=True, whole=True),
         Column("took", right=True, whole=True),
     )
     return Table(
@@ -102,7 +102,7 @@ def _cases(played: Sequence[Played]) -> Table:
 
 
 def _given_up(it: Played) -> str:
-    return f", and {it.writes_given_up} given up for a restore" if it.writes_given_up else ""
+    return f", {it.writes_given_up} given up" if it.writes_given_up else ""
 
 
 def _left_out(made: OnHosts) -> Iterator[Text | Table]:
@@ -127,6 +127,8 @@ def _how(made: OnHosts) -> Iterator[Text | Table]:
         "a host is broken; the balancer, the application, the database and the disks were looked at past it. "
         "A person mends what is broken before answering retry or abort. Finalize is approved only where a fault strikes behind it."
     )
+    if any(it.writes_given_up for it in made.cases):
+        yield Text("Given up: written after the snapshot that a person agreed to restore.")
     struck = {strike.kind for it in made.cases for strike in parse(it.case).strikes}
     yield Table(
         (Column("fault", whole=True), Column("on real hosts")),
