@@ -16,7 +16,7 @@ import typer
 from changeover.cli.onlab import cases, judging
 from changeover.cli.onlab.ground import Ground, whole
 from changeover.cli.onlab.playing import PROGRAM, Seen, play
-from changeover.cli.onlab.results import LeftOut, OnHosts, Played
+from changeover.cli.onlab.results import FORMAT, LeftOut, OnHosts, Played
 from changeover.cli.onlab.telling import line_of
 from changeover.conductor import Conductor
 from changeover.errors import ChangeoverError, RefusedError
@@ -68,6 +68,7 @@ async def _on_lab(name: str, patterns: Sequence[str], say: Say, *, everything: b
             for finding in wrong:
                 say(f"  {finding.rule}: {finding.what}")
         return OnHosts(
+            format=FORMAT,
             site=plan.site.name,
             lab=name,
             form=str(ground.layout.form),

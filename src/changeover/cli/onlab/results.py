@@ -41,6 +41,7 @@ class LeftOut(Value, frozen=True):
 class OnHosts(Value, frozen=True):
     """Cases of a rehearsal, played on real hosts. `beyond` are the faults that only the simulated site can bring about."""
 
+    format: int
     site: str
     lab: str
     form: str
@@ -54,4 +55,3 @@ class OnHosts(Value, frozen=True):
     beyond: tuple[str, ...]
     findings: tuple[Finding, ...]
     took: float
-    format: int = FORMAT

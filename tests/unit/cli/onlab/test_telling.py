@@ -11,7 +11,7 @@ import typer
 
 from changeover.cli.onlab.ground import whole
 from changeover.cli.onlab.rehearsing import _interruptible, stage_of
-from changeover.cli.onlab.results import LeftOut, OnHosts, Played
+from changeover.cli.onlab.results import FORMAT, LeftOut, OnHosts, Played
 from changeover.cli.onlab.telling import document, line_of
 from changeover.model.plan import Facts
 from changeover.rehearsal import End, Finding, Line, parse
@@ -37,6 +37,7 @@ GOOD = Played(
 )
 BAD = msgspec.structs.replace(GOOD, case="app2/start:hangs:retry", end=End.FINDING, in_rotation=2)
 MADE = OnHosts(
+    format=FORMAT,
     site="notes",
     lab="lab",
     form="hosts",
@@ -70,7 +71,7 @@ def test_the_json_names_every_case_that_was_left_out() -> None:
     """Nothing is only counted there."""
     said = msgspec.json.decode(written(MADE, lambda: document(MADE), Format.JSON))
     assert said["left_out"][0]["cases"] == list(MADE.left_out[0].cases)
-    assert said["format"] == 1
+    assert said["format"] == FORMAT
 
 
 def test_a_case_in_a_line_says_how_it_ended() -> None:
