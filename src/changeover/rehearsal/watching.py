@@ -22,6 +22,7 @@ from changeover.simulation import Loss, SimulatedSite
 
 NEVER = float("inf")
 EVERYTHING = ""
+OUTAGE = "an outage that a person agreed to"
 BALANCED = 10.0
 """Seconds that a balancer is given to see that a node is there again."""
 
@@ -109,7 +110,7 @@ class Watcher:
         durations = self._site.durations
         soon = self._site.clock.now() + durations.well + durations.check * durations.rise + BALANCED
         for excuse in self.excuses:
-            if not excuse.restore:
+            if not excuse.restore and excuse.host != OUTAGE:
                 excuse.until = min(excuse.until, soon)
 
     @property
@@ -140,6 +141,7 @@ class Watcher:
     def __call__(self, site: SimulatedSite) -> None:
         """Look at it."""
         seen = self._seen()
+        self._agreements(site)
         if seen != self._before:
             self._moved(site, self._before)
         self._before = seen
@@ -282,15 +284,34 @@ class Watcher:
 
     @property
     def _outage(self) -> bool:
+        return any(it.host == OUTAGE and it.until == NEVER for it in self.excuses)
+
+    def _agreements(self, site: SimulatedSite) -> None:
+        """An outage lasts from the stage of which that was said until as many serve again as must."""
         stage = self._stage()
-        return stage is not None and stage.outage
+        under_way = stage is not None and stage.outage
+        if under_way and not self._outage:
+            self.excuses.append(Excuse(OUTAGE, site.moment))
+        elif (
+            not under_way
+            and self._outage
+            and all(
+                sum(server.in_rotation for server in pool.servers.values()) >= self._floor.get(name, 0)
+                for name, pool in site.pools.items()
+            )
+        ):
+            for excuse in self.excuses:
+                if excuse.host == OUTAGE:
+                    excuse.until = min(excuse.until, site.moment)
 
     def _excused(self, loss: Loss) -> bool:
         hosts = {EVERYTHING, self._host_of_server(loss.server)}
+        if loss.what != "cut":
+            hosts.add(OUTAGE)
         return any(
             it.host in hosts and it.since - TINY <= loss.begin and loss.end <= it.until + TINY
             for it in self.excuses
-        ) or (self._outage and loss.what != "cut")
+        )
 
     def _declared(self, loss: Loss) -> bool:
         """Sessions that outlast the deadline are cut where the operator's file says so."""
