@@ -147,6 +147,8 @@ class Ground:
         document = yaml.load((here / "changeover.yaml").read_text())
         upgrade = document["upgrade"]
         upgrade["timeouts"] = TIMEOUTS | {"health": f"{HEALTH_SECONDS + self.layout.startup_seconds:g}s"}
+        if "ssh" in document:
+            document["ssh"]["connect_timeout"] = SILENCE
         for database in document["databases"].values():
             [settings] = database.values()
             settings.setdefault("options", {})["silence"] = SILENCE
