@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 async def on_hosts(patterns: Sequence[str], say: Say, *, everything: bool = False) -> OnHosts:
     """Play the chosen cases, those that match the patterns, or every one; interrupted, it cleans up first."""
     name = os.environ.get("CHANGEOVER_LAB") or "lab"
-    return await _interruptible(_on_lab(name, patterns, say, everything=everything))
+    try:
+        return await _interruptible(_on_lab(name, patterns, say, everything=everything))
+    except LabError as error:
+        raise RefusedError(error.message, hint=error.hint) from error
 
 
 async def _on_lab(name: str, patterns: Sequence[str], say: Say, *, everything: bool) -> OnHosts:
@@ -176,7 +179,7 @@ async def _ground(name: str, say: Say) -> AsyncIterator[Ground]:
     else:
         say(f"lab {name} is used: it is put back to its first state before each case and at the end")
     try:
-        with _held(name), Ground(lab).entered():
+        with lab.directory.locked("rehearsing on it"), Ground(lab).entered():
             ground = Ground(lab)
             try:
                 yield ground
@@ -186,15 +189,6 @@ async def _ground(name: str, say: Say) -> AsyncIterator[Ground]:
     finally:
         if ours:
             await _lab("down", "--name", name)
-
-
-@contextmanager
-def _held(name: str) -> Any:
-    try:
-        with find(name).directory.locked("rehearsing on it"):
-            yield
-    except LabError as error:
-        raise RefusedError(error.message, hint=error.hint) from error
 
 
 async def _lab(*command: str) -> None:
