@@ -1,7 +1,6 @@
 """The facade: check, plan, run, resume, command. Everything that a terminal or a browser can ask for."""
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -38,9 +37,6 @@ OnStop = Literal["wait", "return"]
 Observer = Callable[[Event], None]
 
 ANSWER_POLL = 0.1
-
-JUST_NOW = 2.0
-"""Seconds for which what was looked at to make a plan is not looked at again to run it."""
 
 
 class Attached:
@@ -143,7 +139,6 @@ class Conductor(Attached):
     def __init__(self, spec: Spec, journal: str = "") -> None:
         super().__init__(Journal.open(journal or spec.journal), spec.site.name)
         self.spec = spec
-        self._seen: tuple[float, Facts] | None = None
 
     @classmethod
     def from_file(cls, path: Path, *, journal: str = "") -> Self:
@@ -162,7 +157,6 @@ class Conductor(Attached):
         """
         site, release = self.spec.site, self.spec.release
         facts = await self._facts(site, release)
-        self._seen = asyncio.get_running_loop().time(), facts
         made = STRATEGIES[release.strategy](site, release, facts)
         foresight.refuse(made)
         return measured(made, await self.journal.durations(site.name))
@@ -203,21 +197,31 @@ class Conductor(Attached):
         return _differences(plan.facts, await self._facts(plan.site, plan.release))
 
     async def run(
-        self, plan: Plan, *, actor: str, reason: str, on_stop: OnStop, observer: Observer | None = None
+        self,
+        plan: Plan,
+        *,
+        actor: str,
+        reason: str,
+        on_stop: OnStop,
+        observer: Observer | None = None,
+        just_planned: bool = False,
     ) -> RunStatus:
         """Execute exactly that plan, to its end or until only a person can move it on.
 
+        One that was `just_planned`, with nothing in between, is not held against the site a second time.
+
         `SpecError` for a step that nobody could perform or that would break an interlock; `StaleError` says what differs on a site that has changed since; `LockedError` who holds it.
         """
-        validate(plan)
-        foresight.refuse(plan)
+        if not just_planned:
+            validate(plan)
+            foresight.refuse(plan)
         if plan.site.name != self.spec.site.name:
             raise RefusedError(
                 f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",
                 hint="give the file of that site with --file",
             )
         await self.journal.refuse_second(plan.site.name)
-        differs = [] if self._just_seen(plan.facts) else await self.differences(plan)
+        differs = [] if just_planned else await self.differences(plan)
         if differs:
             raise StaleError(
                 f"the site has changed since the plan was made: {'; '.join(differs)}",
@@ -225,11 +229,6 @@ class Conductor(Attached):
             )
         run = await self.journal.create_run(plan, actor=actor, reason=reason, owner=Owner.current())
         return await self._conduct(run, plan, on_stop, observer)
-
-    def _just_seen(self, facts: Facts) -> bool:
-        """Whether these were looked at a moment ago: nobody took time to read the plan that was made of them."""
-        at, seen = self._seen or (-math.inf, None)
-        return facts is seen and asyncio.get_running_loop().time() - at <= JUST_NOW
 
     async def _facts(self, site: Site, release: Release) -> Facts:
         return await live.facts(site, await self._world(site, release))

@@ -57,7 +57,12 @@ async def run(
         conductor,
         RunStatus("", chosen),
         lambda observer, stop: conductor.run(
-            chosen, actor=actor(), reason=reason, on_stop=stop, observer=observer
+            chosen,
+            actor=actor(),
+            reason=reason,
+            on_stop=stop,
+            observer=observer,
+            just_planned=yes and not plan,
         ),
         on_stop,
     )
