@@ -25,6 +25,7 @@ class Kind(StrEnum):
     HANGS = "hangs"
     HANGS_AFTER = "hangs-after"
     SLOW = "slow"
+    NEVER_WELL = "never-well"
     HOST_DIES = "host-dies"
     NETWORK_CUT = "network-cut"
     DISK_FULL = "disk-full"
@@ -45,6 +46,7 @@ MEANING = {
     Kind.HANGS: "it is never done, and never answers",
     Kind.HANGS_AFTER: "it is done, and never answers",
     Kind.SLOW: "it takes ten times as long",
+    Kind.NEVER_WELL: "the version that it starts is never well on that node",
     Kind.HOST_DIES: "its host loses its power in the middle of it",
     Kind.NETWORK_CUT: "its host is cut off from the network in the middle of it",
     Kind.DISK_FULL: "the disk of its host is full when it begins",
@@ -65,6 +67,7 @@ OF_THE_SITE: dict[Kind, Fault] = {
     Kind.HANGS: Fault.HANGS,
     Kind.HANGS_AFTER: Fault.HANGS_AFTER,
     Kind.SLOW: Fault.SLOW,
+    Kind.NEVER_WELL: Fault.UNWELL,
     Kind.HOST_DIES: Fault.HOST_DIES,
     Kind.NETWORK_CUT: Fault.NETWORK_CUT,
     Kind.DISK_FULL: Fault.DISK_FULL,
@@ -83,7 +86,9 @@ OF_A_LOOK = (
 )  # fmt: skip
 """What can go wrong with a step that changes nothing: there is no effect to be half done or to be repeated."""
 
-OF_AN_EFFECT = tuple(kind for kind in Kind if kind is not Kind.REFUSED)
+OF_AN_EFFECT = tuple(kind for kind in Kind if kind not in (Kind.REFUSED, Kind.NEVER_WELL))
+
+OF_A_START = (*OF_AN_EFFECT, Kind.NEVER_WELL)
 
 
 class Reply(StrEnum):

@@ -12,6 +12,7 @@ from changeover.model.plan import Plan
 from changeover.model.states import RunState
 from changeover.rehearsal.cases import (
     OF_A_LOOK,
+    OF_A_START,
     OF_AN_EFFECT,
     OF_THE_CONDUCTOR,
     Case,
@@ -276,8 +277,10 @@ class Explorer:
 
     def _strikes(self, name: str) -> Iterator[Strike]:
         effects = self.base.effects(name)
-        attempts = next(step.attempts for step in self._stage[name].steps if step.id == name)
-        for kind in OF_AN_EFFECT if effects else OF_A_LOOK:
+        step = next(step for step in self._stage[name].steps if step.id == name)
+        attempts = step.attempts
+        changes = OF_A_START if step.do.action == "node.start" else OF_AN_EFFECT
+        for kind in changes if effects else OF_A_LOOK:
             if kind is Kind.FAILS_ONCE and attempts == 1:
                 continue
             for call in range(

@@ -75,6 +75,18 @@ def at_rest(status: RunStatus, question: Asked, now: float) -> list[Violation]:
     return [Violation(rule, what, now) for rule, what in broken]
 
 
+def unmended(question: Asked, site: SimulatedSite) -> list[Violation]:
+    """Of a way back on which nothing was struck: it needs nothing of what it takes back, so that nobody has to mend that.
+
+    A host that is not there, or half a migration, is another thing.
+    """
+    hosts = all(host.reached and not host.full for host in site.hosts.values())
+    whole = all(entry.finished_at for store in site.stores.values() for entry in store.ledger.values())
+    if not question.back or question.gate or not (hosts and whole):
+        return []
+    return [Violation("the way back needs nothing mended", question.text, site.clock.now())]
+
+
 def writes(plan: Plan, status: RunStatus, site: SimulatedSite, agreed: Iterable[str]) -> list[Violation]:
     """What was acknowledged is there, but for what was written after the snapshot that a person agreed to restore."""
     clients = site.clients

@@ -171,6 +171,7 @@ class Play:
         self._tried: dict[str, int] = {}
         self._deaths = 0
         self._endless = False
+        self._unmended = False
         self._violations: list[Violation] = []
         self._trace: list[tuple[float, str]] = []
         self._hits: list[str] = []
@@ -199,6 +200,7 @@ class Play:
         site = moment.site.fork(clock)
         journal = moment.journal.beginning(moment.run, moment.seq, clock.now)
         self._agreed = moment.agreed
+        self._unmended = reply is Reply.ABORT_UNMENDED
         self._site, self._journal, self._run = site, journal, moment.run
         return await self._play(moment.excuses, reply, question)
 
@@ -445,6 +447,8 @@ class Play:
             self._violations += judged.violations
         elif question is not None:
             self._violations += judging.at_rest(status, question, self._clock.now())
+            if self._unmended and not self._hits:
+                self._violations += judging.unmended(question, self._site)
         self._violations += judging.writes(self._plan, status, self._site, self._agreed)
         if question is not None:
             self._note(f"a person is asked: {question.text}")

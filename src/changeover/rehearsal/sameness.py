@@ -91,6 +91,7 @@ def of_site(site: SimulatedSite) -> Hashable:
                 it.running,
                 _ahead(it.well_at, now) if it.running else 0,
                 frozenset(it.broken),
+                it.ill,
             )
             for it in site.nodes.values()
         ),

@@ -107,3 +107,6 @@ _TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
         ("database.migrate", "database.revert", "database.command", "database.restore"), _schema
     ),
 }  # fmt: skip
+
+KINDS = frozenset(_TOLD)
+"""Of these kinds of steps there is something to see."""

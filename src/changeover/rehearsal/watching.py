@@ -229,7 +229,7 @@ class Watcher:
             self._broken(rule, f"{server} is in rotation at {pool} and runs {it.running}")
         elif it.well_at > site.moment:
             self._broken(rule, f"{server} is in rotation at {pool} and has not started up")
-        elif "health" in it.broken:
+        elif "health" in it.broken or it.ails:
             self._broken(rule, f"{server} is in rotation at {pool} and is not well")
 
     def _nodes(self, site: SimulatedSite) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from changeover.errors import PortError
@@ -40,6 +41,10 @@ class Work:
     locks: str = ""
 
 
+def _ail(site: "SimulatedSite", node: str) -> None:
+    site.nodes[node].ill = site.nodes[node].running
+
+
 class Calls:
     """Makes the calls of all ports of one site."""
 
@@ -69,6 +74,8 @@ class Calls:
         await self._last(call, work)
         if work.end is not None:
             self._site.change(work.end)
+        if fault is Fault.UNWELL and call.target in self._site.nodes:
+            self._site.change(partial(_ail, node=call.target))
         if fault is Fault.ANSWER_LOST:
             raise self._lost(call)
         if fault is Fault.SAYS_FAILED:

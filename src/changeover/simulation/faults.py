@@ -37,6 +37,8 @@ class Fault(StrEnum):
     """Its host dies in the middle of it."""
     NETWORK_CUT = "network cut"
     """Its host is cut off from the network in the middle of it, and goes on with it."""
+    UNWELL = "unwell"
+    """It is done; a version that it has started is never well on that node, until another one is or it is mended."""
     DISK_FULL = "disk full"
     """The disk of its host is full when it begins."""
 

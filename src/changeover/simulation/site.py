@@ -205,7 +205,8 @@ class SimulatedSite:
         return {node.running for node in self.nodes.values() if node.running}
 
     def _serves(self, node: SimulatedNode, now: float) -> bool:
-        return node.well_at <= now and "health" not in node.broken and self.hosts[node.host].reached
+        well = node.well_at <= now and "health" not in node.broken and not node.ails
+        return well and self.hosts[node.host].reached
 
     def _check(self, pool: Pool, serving: Mapping[str, bool], now: float) -> None:
         """The health checks of a balancer, and the sessions that end with what they were on."""
@@ -269,7 +270,9 @@ class SimulatedSite:
         self.hosts[host].full = full
 
     def mend(self) -> None:
-        """Every host is as it should be; what was done to their contents stays."""
+        """Every host is as it should be, and no version is ill; what was done to their contents stays."""
+        for node in self.nodes.values():
+            node.ill = ""
         for name, machine in self.hosts.items():
             machine.frozen = machine.cut = machine.full = False
             boot(self, name)

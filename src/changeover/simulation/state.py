@@ -46,9 +46,16 @@ class SimulatedNode:
     running: str = ""
     well_at: float = 0.0
     """When the process has started up."""
+    ill: str = ""
+    """The version that is never well here."""
     broken: set[str] = field(default_factory=set)
     """Names of capabilities that fail on this node: how a test makes it misbehave."""
     unflushed: int = 0
+
+    @property
+    def ails(self) -> bool:
+        """Whether what runs is never well here."""
+        return bool(self.ill) and self.running == self.ill
 
     def copy(self) -> "SimulatedNode":
         """One that changes by itself."""

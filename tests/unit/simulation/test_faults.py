@@ -89,6 +89,35 @@ def test_what_is_slow_takes_ten_times_as_long() -> None:
     run(crawl)
 
 
+def test_a_version_that_is_never_well_is_until_another_is_started_or_it_is_mended() -> None:
+    """The start succeeds; the other node, and the other version, are well."""
+
+    async def ail(clock: LoopClock) -> None:
+        site = a_site_on(clock)
+        do = site.world.application.do
+        await site.world.databases["main"].migrate(EXPAND, lock_timeout=1.0)
+
+        async def starts(node: str, release: str) -> bool:
+            await do("stop", node)
+            await do("switch", node, release=release)
+            await do("start", node)
+            await clock.sleep(site.durations.well)
+            return site.well(node)
+
+        for node in site.nodes:
+            await install(site, node)
+        with aimed(Fault.UNWELL, skip=2):
+            assert not await starts("app1", "v2")
+        assert site.nodes["app1"].running == "v2"
+        assert await starts("app2", "v2")
+        assert await starts("app1", "v1")
+        assert not await starts("app1", "v2")
+        site.mend()
+        assert site.well("app1")
+
+    run(ail)
+
+
 def test_a_fault_strikes_once_and_what_it_is_aimed_at() -> None:
     """The effect after those that are skipped; a look only when looks are aimed at; nothing outside the block."""
 
