@@ -92,7 +92,8 @@ class Cell(Value, frozen=True):
 class Rehearsal(Value, frozen=True):
     """Every fault at every step, and what came of each. Times are seconds.
 
-    `cases` were judged, of which `plays` had to be played: the others came to a state that had been played from before.
+    `cases` were judged, in `plays`: each goes from a fault or an answer to the next question, or to a state that had been
+    played from before.
     `took` is how long the run lasts in which nothing goes wrong, finalize included. `capacity` is per balancer.
     """
 

@@ -161,10 +161,9 @@ def _worst(made: Rehearsal) -> Table:
 
 
 def _how(made: Rehearsal) -> Iterator[Text | Table]:
-    alone = made.cases - made.plays
-    saved = f", of which {alone} came to a state from which it had been played before" if alone > 0 else ""
     yield Text(
-        f"The engine and the actions are the real ones; the site is simulated. {made.cases} cases{saved}."
+        f"The engine and the actions are the real ones; the site is simulated. {count(made.cases, 'case')} in "
+        f"{count(made.plays, 'play')}, each from one question to the next; what was played before is not played again."
     )
     yield Text(f"Clients: {made.clients}; every one of them is counted.")
     yield Text(ASSUMED)
