@@ -63,6 +63,23 @@ start() { # UNIT: on all nodes
     local node
     for node in "${nodes[@]}"; do on "$node" <<<"systemctl daemon-reload; systemctl enable --now --quiet $1"; done
 }
+answering() { # PATH: waits until every node answers there with success, two minutes at most
+    python3 - "$1" "${nodes[@]}" <<'PY'
+import sys, time, urllib.request
+
+path, *nodes = sys.argv[1:]
+end = time.monotonic() + 120
+for node in nodes:
+    while True:
+        try:
+            urllib.request.urlopen(f"http://{node}:8080{path}", timeout=10).close()
+            break
+        except OSError as error:
+            if time.monotonic() > end:
+                sys.exit(f"site: {node} does not answer: {error}")
+            time.sleep(0.2)
+PY
+}
 make_balancer() { # writes its standard input as the configuration
     put $lb1 /etc/haproxy/haproxy.cfg 644 root
     on $lb1 <<'SH'
