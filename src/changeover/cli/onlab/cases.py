@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from changeover.errors import RefusedError
-from changeover.fallback import BACK
-from changeover.model.plan import Plan, Stage, Step
+from changeover.model.plan import BACK, Plan, Stage, Step
 from changeover.model.site import Site
 from changeover.model.states import StepState
 from changeover.rehearsal.cases import Case, Kind, Reply, Strike, parse
@@ -42,7 +41,6 @@ TAKES_ROOM = frozenset({"node.install", "database.snapshot", "database.verify"})
 CHOSEN = (
     "{first}/check:conductor-dies-before-effect",
     "{last}/install:disk-full:abort",
-    "{second}/install:hangs:retry",
     "{database}/snapshot:host-dies:retry",
     "{database}/verify-snapshot:conductor-dies-before-effect",
     "{expand}:network-cut:retry",

@@ -228,3 +228,5 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+            if told:  # what is left is to say so
+                signal.signal(number, signal.SIG_IGN)

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 import typer
 
 from changeover.cli.onlab.ground import whole
-from changeover.cli.onlab.rehearsing import _interruptible, stage_of
+from changeover.cli.onlab.rehearsing import SIGNALS, _interruptible, stage_of
 from changeover.cli.onlab.results import FORMAT, LeftOut, OnHosts, Played
 from changeover.cli.onlab.telling import document, line_of
 from changeover.model.plan import Facts
@@ -93,6 +94,16 @@ def test_a_case_belongs_to_the_stage_of_its_first_fault(case: str, stage: str) -
     assert stage_of(parse(case), rolling(a_site(), a_release(), Facts())) == stage
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signals mean afterwards what they meant before."""
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 async def test_an_interruption_waits_for_what_must_not_be_left_half_done() -> None:
     """Told twice to end, it is cancelled once, after what a thread had begun, and cleans up undisturbed."""
     begun, may_end, ends = threading.Event(), threading.Event(), []
@@ -119,3 +130,4 @@ async def test_an_interruption_waits_for_what_must_not_be_left_half_done() -> No
     with pytest.raises(typer.Abort):
         await task
     assert ends == ["step", "cleaned up"]
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
