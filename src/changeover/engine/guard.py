@@ -5,7 +5,7 @@ Only what the step touches is observed, all of it at once, and no more often tha
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -30,12 +30,17 @@ Server = tuple[str, str]
 """A balancer, and the name of a server in its pool."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Move:
-    """A step that moves traffic: what was there before it, and all servers that were to be moved meanwhile."""
+    """A step that moves traffic: what was there before it, its servers, and the moves made meanwhile."""
 
     before: ObservedSite
-    named: set[Server]
+    servers: frozenset[Server]
+    beside: set["_Move"] = field(default_factory=set)
+
+    def named(self) -> frozenset[Server]:
+        """All servers that were to be moved meanwhile."""
+        return self.servers.union(*(other.servers for other in self.beside))
 
 
 class Guard:
@@ -67,7 +72,14 @@ class Guard:
             return verdict
         finally:
             if not may_be_taken:
-                self._moving.pop(step.id, None)
+                self.dropped(step)
+
+    def dropped(self, step: Step) -> None:
+        """A step that was asked about is not begun: it moves nothing, and excuses nobody."""
+        move = self._moving.pop(step.id, None)
+        if move is not None:
+            for other in self._moving.values():
+                other.beside.discard(move)
 
     async def _before(self, step: Step, stage: Stage) -> Verdict | None:
         operation, target = step.do, step.do.target
@@ -98,7 +110,7 @@ class Guard:
         if operation.action in MOVES_TRAFFIC:
             move = self._moving.pop(step.id)
             site = await self._pools(move.before.pools)
-            verdicts = [interlocks.only_named(move.before, site, move.named)]
+            verdicts = [interlocks.only_named(move.before, site, move.named())]
             if operation.action == ENTERS_ROTATION:
                 site = await self._with_nodes(site, site.serving() & {target})
                 verdicts.append(interlocks.fit_to_serve(site, self._release))
@@ -179,12 +191,12 @@ class Guard:
 
     async def _traffic(self, step: Step) -> ObservedSite:
         """The pools before a step that moves traffic. What others of ours move at the same time they may move."""
+        self.dropped(step)
         servers = self._nodes[step.do.target].servers
         site = await self._pools(servers)
-        move = _Move(site, set(servers.items()))
+        move = _Move(site, frozenset(servers.items()), set(self._moving.values()))
         for other in self._moving.values():
-            other.named |= move.named
-            move.named |= other.named
+            other.beside.add(move)
         self._moving[step.id] = move
         return site
 

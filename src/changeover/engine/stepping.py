@@ -25,6 +25,10 @@ class Guard(Protocol):
         """Whether the step may be taken."""
         ...
 
+    def dropped(self, step: Step) -> None:
+        """The step was asked about, and is not begun."""
+        ...
+
     async def after(self, step: Step, stage: Stage) -> Verdict | None:
         """Whether the site is as it must be, now that it was."""
         ...

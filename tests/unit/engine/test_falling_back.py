@@ -96,6 +96,9 @@ class BlindTo:
         if step.id == self.step:
             raise HostError("no SSH connection within 10 s", hint="look at the network")
 
+    def dropped(self, step: Step) -> None:
+        pass
+
     async def after(self, step: Step, stage: Stage) -> None:
         if step.id == self.step:
             raise KeyError(step.id)

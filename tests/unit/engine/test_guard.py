@@ -118,6 +118,42 @@ async def test_what_was_not_begun_excuses_nobody() -> None:
     assert "app1 at public went from ready to drain" in refused(await guard.after(step("app2/drain"), STAGE))
 
 
+@pytest.mark.parametrize("first", ["app1/drain", "app2/drain"])
+async def test_what_was_dropped_excuses_nobody(first: str) -> None:
+    """Allowed and then not begun, before or after the step beside it: whoever moves its server is another hand."""
+    site = a_simulated_site()
+    guard = Guard(_plan(keep_serving=1), site.world, "run")
+    for name in (first, *({"app1/drain", "app2/drain"} - {first})):
+        assert await guard.before(step(name), STAGE) is None
+    guard.dropped(step("app1/drain"))
+    await site.balancers["public"].set_state("app1", AdminState.DRAIN)
+    assert "app1 at public went from ready to drain" in refused(await guard.after(step("app2/drain"), STAGE))
+
+
+async def test_what_was_refused_beside_a_step_excuses_nobody() -> None:
+    """The step beside it, which was asked about first, is held to its own servers again."""
+    site = a_simulated_site()
+    guard = Guard(_plan(keep_serving=1), site.world, "run")
+    assert await guard.before(step("app2/drain"), STAGE) is None
+    site.nodes["app3"].running = "v0"
+    refused(await guard.before(step("app1/drain"), STAGE))
+    await site.balancers["public"].set_state("app1", AdminState.DRAIN)
+    assert "app1 at public went from ready to drain" in refused(await guard.after(step("app2/drain"), STAGE))
+
+
+async def test_an_earlier_attempt_that_was_made_stays_excused() -> None:
+    """The next one is dropped; what the first has moved beside another step was no other hand."""
+    site = a_simulated_site()
+    guard = Guard(_plan(keep_serving=1), site.world, "run")
+    for name in ("app2/drain", "app1/drain"):
+        assert await guard.before(step(name), STAGE) is None
+    await site.balancers["public"].set_state("app1", AdminState.DRAIN)
+    assert await guard.after(step("app1/drain"), STAGE) is None
+    assert await guard.before(step("app1/drain"), STAGE) is None
+    guard.dropped(step("app1/drain"))
+    assert await guard.after(step("app2/drain"), STAGE) is None
+
+
 async def test_a_step_that_touches_no_interlock_is_free() -> None:
     """Nothing is asked about a step that changes nothing."""
     site = a_simulated_site()
