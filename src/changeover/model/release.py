@@ -9,8 +9,9 @@ from changeover.model.values import Value
 class SqlMigration(Value, frozen=True, tag_field="kind", tag="sql"):
     """One SQL file. Its text is part of the plan, so that what runs is what was reviewed.
 
-    A transactional migration commits together with its entry in the ledger. One that cannot run inside a
-    transaction says so in its first lines: `-- changeover: no-transaction`.
+    A transactional migration commits together with its entry in the ledger. None is on a database that has no
+    transactions for its schema, and one that cannot run inside of one says so in its first lines:
+    `-- changeover: no-transaction`.
     `down` undoes it; without one, the way back is the snapshot.
     """
 

@@ -154,6 +154,11 @@ class DatabaseConfig(Value, frozen=True):
     tunnel: bool = False
     options: Mapping[str, Json] = {}
 
+    @property
+    def transactional(self) -> bool:
+        """Whether a change of the schema can be part of a transaction: on MariaDB each commits by itself."""
+        return self.driver != "mariadb"
+
 
 T = TypeVar("T", HostConfig, Node, BalancerConfig, DatabaseConfig)
 

@@ -33,7 +33,7 @@ class SimulatedDatabase:
     def __init__(self, name: str, site: "SimulatedSite") -> None:
         self.name = name
         self._site = site
-        self._whole = site.site.database(name).driver != "mariadb"
+        self._whole = site.site.database(name).transactional
 
     async def facts(self) -> ServerFacts:
         """Version, size and clock of the server, and the rights that a test has taken away."""

@@ -131,6 +131,17 @@ def test_migrations_hold_their_text(files: Written) -> None:
     assert [migration.name for migration in migrations.contract] == ["003_drop"]
 
 
+def test_on_mariadb_no_migration_is_transactional(files: Written) -> None:
+    """Its changes of a schema commit one by one, whatever the file says; the text and its checksum stay the same."""
+    on_postgresql = load(files.path).release.migrations[0].expand[0]
+    files.change("{postgresql: {host: db1", "{mariadb: {host: db1")
+    add, index, _ = load(files.path).release.migrations[0].expand
+    assert isinstance(add, SqlMigration)
+    assert isinstance(index, SqlMigration)
+    assert (add.transactional, index.transactional) == (False, False)
+    assert msgspec.structs.replace(add, transactional=True) == on_postgresql
+
+
 def test_where_the_journal_is(files: Written) -> None:
     """A path is relative to the file, a URL is left alone, and there is a place for it without either."""
     assert load(files.path).journal == str(files.directory / "state/journal.db")

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from changeover.model.release import (
     Ability,
     Batch,
@@ -168,13 +170,15 @@ def _check_fallback(upgrade: written.Upgrade, total: int, problems: Problems) ->
 def _migrations(
     name: Text, section: written.Migrations, site: Site | None, files: SqlFiles, problems: Problems
 ) -> Migrations:
-    if site and name not in (known := [database.name for database in site.databases]):
-        problems.unknown(name.place, f"there is no database {name}", name, known)
+    databases = {database.name: database for database in site.databases} if site else {}
+    if site and name not in databases:
+        problems.unknown(name.place, f"there is no database {name}", name, databases)
+    whole = name not in databases or databases[name].transactional
     taken: set[str] = set()
     return Migrations(
         database=str(name),
-        expand=_phase(section.expand, site, files, taken, problems),
-        contract=_phase(section.contract, site, files, taken, problems),
+        expand=_phase(section.expand, site, files, taken, problems, whole=whole),
+        contract=_phase(section.contract, site, files, taken, problems, whole=whole),
         lock_timeout=section.lock_timeout,
         attempts=section.attempts,
         retry_wait=section.retry_wait,
@@ -187,16 +191,26 @@ def _phase(
     files: SqlFiles,
     taken: set[str],
     problems: Problems,
+    *,
+    whole: bool,
 ) -> tuple[SqlMigration | CommandMigration, ...]:
+    """The migrations in their order. `whole`: the database runs a file in one transaction, unless that says not to."""
     found: list[SqlMigration | CommandMigration] = []
     for entry in entries:
-        new = files.read(entry) if isinstance(entry, Text) else [_command(entry, site, problems)]
+        new = _sql(files, entry, whole) if isinstance(entry, Text) else [_command(entry, site, problems)]
         for migration in new:
             if migration.name in taken:
                 problems.add(entry.place, f"another migration of this database is named {migration.name}")
             taken.add(migration.name)
         found += new
     return tuple(found)
+
+
+def _sql(files: SqlFiles, entry: Text, whole: bool) -> list[SqlMigration]:
+    return [
+        msgspec.structs.replace(migration, transactional=whole and migration.transactional)
+        for migration in files.read(entry)
+    ]
 
 
 def _command(entry: written.CommandMigration, site: Site | None, problems: Problems) -> CommandMigration:
