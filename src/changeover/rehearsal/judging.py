@@ -13,6 +13,7 @@ from changeover.engine.events import (
     StepChanged,
 )
 from changeover.engine.fold import RunStatus
+from changeover.fallback import MIGRATES
 from changeover.model.plan import Plan, snapshot_label
 from changeover.model.states import RunState, StepState
 from changeover.rehearsal.asking import Asked
@@ -32,12 +33,10 @@ class Judged:
     where_it_began: bool = False
 
 
-def ended(
-    plan: Plan, status: RunStatus, site: SimulatedSite, before: Mapping[str, object], agreed: Iterable[str]
-) -> Judged:
+def ended(plan: Plan, status: RunStatus, site: SimulatedSite, before: Mapping[str, object]) -> Judged:
     """Of a run that has ended, some time afterwards."""
     now = site.clock.now()
-    differs = [it for it in differences(before, site.state()) if not _kept(it, status, agreed)]
+    differs = [it for it in differences(before, site.state()) if not _kept(it, status)]
     broken: list[tuple[str, str]] = []
     match status.state:
         case RunState.DONE:
@@ -154,18 +153,22 @@ def _unfinished(plan: Plan, site: SimulatedSite) -> Iterator[str]:
                 yield f"{migration.name} is not applied to {change.database}"
 
 
-def _kept(difference: str, status: RunStatus, agreed: Iterable[str]) -> bool:
-    """What a fault itself did to a host that nobody has mended; and a snapshot that was restored from is kept."""
+def _kept(difference: str, status: RunStatus) -> bool:
+    """What a fault itself did to a host that nobody has mended; and the snapshot of what was changed is kept."""
     if difference.startswith("hosts.") and difference.partition(":")[0].endswith(OF_THE_FAULT):
         return True
+    changed = {
+        step.do.target
+        for step in status.first_plan.steps()
+        if step.do.action in MIGRATES and status.steps[step.id].attempt
+    }
     return any(
         difference.startswith(
-            f"databases.{database}.snapshots.{snapshot_label(label, status.run)}: None, now "
+            f"databases.{step.do.target}.snapshots."
+            f"{snapshot_label(step.do.params['label'], status.run)}: None, now "
         )
-        for database in agreed
-        for step in status.plan.steps()
-        if step.do.action == "database.restore" and step.do.target == database
-        for label in [step.do.params["label"]]
+        for step in status.first_plan.steps()
+        if step.do.action == "database.snapshot" and step.do.target in changed
     )
 
 
