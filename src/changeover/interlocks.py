@@ -14,6 +14,8 @@ from changeover.model.words import count
 READY, MAINT = "ready", "maint"
 """What a balancer is told of a server that is to serve, and of one that is out."""
 
+UNSAID = "a version that it does not say"
+
 ANYBODY = "*"
 """Who may come in through an entrance that is open."""
 
@@ -162,12 +164,12 @@ def _unfit(node: ObservedNode, release: Release, left: str) -> str:
         return f"is not well: {node.ailment}"
     allowed = (release.from_version, release.to_version)
     if node.version not in allowed:
-        return f"runs {node.version or 'a version that it does not say'}, not {' or '.join(allowed)}"
+        return f"runs {node.version or UNSAID}, not {' or '.join(allowed)}"
     return ""
 
 
 def ability(version: str, release: Release, databases: Mapping[str, ObservedDatabase]) -> Ability:
-    """What that version can do on the schemas as they are; of a third version nothing is known, so it may *start*."""
+    """What that version can do on the schemas as they are, for the old and the new one: of a third nothing is known."""
     said = {Ability.START}
     for change in release.migrations:
         database = databases.get(change.database)
@@ -191,7 +193,7 @@ def can_start(site: ObservedSite, release: Release, node: str) -> Verdict:
     if version not in (release.from_version, release.to_version):
         return _bad(
             rule,
-            f"{node} would be started as {version or 'a version that it does not say'}",
+            f"{node} would be started as {version or UNSAID}",
             f"switch it to {release.from_version} or {release.to_version}, then retry the step",
         )
     can = ability(version, release, site.databases)
@@ -206,13 +208,26 @@ def can_start(site: ObservedSite, release: Release, node: str) -> Verdict:
 
 
 def can_run(site: ObservedSite, release: Release) -> Verdict:
-    """No forbidden pair: what runs and serves can run on the schemas as they are. A node in no pool serves, too."""
+    """No forbidden pair: what runs and serves can run on the schemas as they are. A node in no pool serves, too.
+
+    Of a version that is neither of the two, or that a node does not say, nobody knows that it can.
+    """
     rule = "no forbidden pair"
+    allowed = (release.from_version, release.to_version)
     pooled = {it.node for pool in site.pools.values() for it in pool.values()}
     serving = site.serving()
     for name, node in site.nodes.items():
-        serves = name in serving or name not in pooled
-        if node.running and serves and ability(node.version, release, site.databases) is Ability.NO:
+        if not node.running or (name in pooled and name not in serving):
+            continue
+        if node.version not in allowed:
+            return _bad(
+                rule,
+                f"{name} serves as {node.version or UNSAID}, of which nobody knows "
+                f"whether it can run with {_schemas(site, release)}",
+                f"see that {name} says {' or '.join(allowed)}, or take it out of rotation and stop it first, "
+                "then retry the step",
+            )
+        if ability(node.version, release, site.databases) is Ability.NO:
             return _bad(
                 rule,
                 f"{name} serves as {node.version}, which cannot run with {_schemas(site, release)}",
@@ -233,7 +248,7 @@ def one_cluster(site: ObservedSite, release: Release) -> Verdict:
     if len(versions) > 1:
         return _bad(
             rule,
-            f"{' and '.join(f'{name} as {it}' for it, name in versions.items())} would run in one cluster",
+            f"{' and '.join(f'{name} as {it or UNSAID}' for it, name in versions.items())} would run in one cluster",
             "stop every node of the one version before the first of the other is started",
         )
     return _good(rule, "one version runs")

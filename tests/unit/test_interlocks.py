@@ -191,6 +191,26 @@ def test_what_serves_nobody_may_run_on_any_schema() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("version", "serves"),
+    [("", "app1 serves as a version that it does not say"), ("v0", "app1 serves as v0")],
+)
+@pytest.mark.parametrize("database", [FIRST, EXPANDED, CONTRACTED])
+def test_of_what_serves_it_is_known_whether_it_can_run(
+    version: str, serves: str, database: ObservedDatabase
+) -> None:
+    """A version that is neither of the two, or not said, is refused on any schema; not of what serves nobody."""
+    node, databases = ObservedNode(version=version), {"main": database}
+    site = ObservedSite(pools=in_rotation("app1"), nodes={"app1": node}, databases=databases)
+    assert refused(interlocks.can_run(site, a_release())).startswith(f"{serves}, of which nobody knows")
+    refused(interlocks.can_run(ObservedSite(nodes={"app1": node}, databases=databases), a_release()))
+    out = in_rotation(app1=ObservedServer("app1", "maint"))
+    silent = ObservedSite(pools=out, nodes={"app1": node}, databases=databases)
+    assert interlocks.can_run(silent, a_release()).good
+    stopped = ObservedSite(nodes={"app1": ObservedNode(running=False)}, databases=databases)
+    assert interlocks.can_run(stopped, a_release()).good
+
+
 @pytest.mark.parametrize("release", ["v0", ""])
 def test_only_the_two_versions_are_started(release: str) -> None:
     """Of a third one nothing is known."""

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from changeover.engine.guard import Guard
+from changeover.errors import ApplicationError
 from changeover.model.plan import Facts, Plan, Stage, Step, snapshot_label
 from changeover.model.release import Ability, Coexistence
 from changeover.model.site import Unit
 from changeover.model.values import Verdict
-from changeover.ports import AdminState
+from changeover.ports import AdminState, Answer
 from changeover.simulation import SimulatedSite
 from changeover.strategies.rolling import rolling
 from tests.sites import EXPAND, a_release, a_simulated_site, a_site
@@ -296,6 +297,36 @@ async def test_the_schema_is_not_taken_from_under_what_serves() -> None:
     for server in site.pools["public"].servers:
         await site.balancers["public"].set_state(server, AdminState.MAINT)
     assert await guard.before(revert, STAGE) is None
+
+
+async def test_the_schema_is_not_taken_from_under_what_does_not_say_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An old node that serves and whose version cannot be asked keeps the contract; out of rotation it does not."""
+    site = a_simulated_site()
+    guard = Guard(_plan(), site.world, "run")
+    database = site.databases["main"]
+    await database.migrate(EXPAND, lock_timeout=1)
+    contract = step("main/contract/002_legacy")
+    label = snapshot_label(contract.do.params["backup"], "run")
+    await database.snapshot(label)
+    await database.verify_snapshot(label)
+    _all_run(site, "v2")
+    site.nodes["app3"].running = "v1"
+    ask = site.application.ask
+
+    async def silent(capability: str, node: str, **values: str) -> Answer:
+        if (capability, node) == ("version", "app3"):
+            raise ApplicationError("version on app3: no end within 30 s")
+        return await ask(capability, node, **values)
+
+    monkeypatch.setattr(site.application, "ask", silent)
+    assert refused(await guard.before(contract, STAGE)) == (
+        "app3 serves as a version that it does not say, of which nobody knows whether it can run with "
+        "main at 002_legacy"
+    )
+    await site.balancers["public"].set_state("app3", AdminState.MAINT)
+    assert await guard.before(contract, STAGE) is None
 
 
 def _all_run(site: SimulatedSite, version: str) -> None:

@@ -366,6 +366,9 @@ class Interlock:
 
     after = before
 
+    def dropped(self, step: Step) -> None:
+        pass
+
 
 BAD = Verdict("capacity floor", Outcome.BAD, "1 of 2 in rotation", "bring one back")
 
