@@ -53,7 +53,7 @@ PLANS = {
     "no-undo-of-the-snapshot": Broken(
         what="a snapshot has no undo: it stays behind",
         plan=one("main/snapshot", undo=()),
-        case=f"app1/drain{ABORTED}",
+        case=f"main/verify-snapshot{ABORTED}",
         rule=BEGAN,
         says="snapshots",
     ),
