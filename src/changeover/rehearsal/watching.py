@@ -3,7 +3,7 @@
 What an injected fault itself necessarily costs is not held against the run. That is, from the fault until a while
 after it was mended:
 
-- what is lost because of a node whose own host died or is cut off;
+- what is lost because of a node whose own host died or is cut off, or because those of all nodes did;
 - everything, if the host is that of a balancer or of a database: nobody can be served without it;
 - such a node counts as serving for the floor, because it is not the run that has taken it away. But no other node may
   be taken out while fewer than the floor are left in fact.
@@ -12,7 +12,7 @@ What a person has agreed to costs what was said: while a database is restored, o
 Nothing else may cost anything.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from changeover.model.plan import Plan, Stage, Step, snapshot_label
@@ -308,6 +308,12 @@ class Watcher:
         hosts = {EVERYTHING, self._host_of_server(loss.server)}
         if loss.what != "cut":
             hosts.add(OUTAGE)
+        if self._covered(loss, hosts):
+            return True
+        nobody_left = not loss.server
+        return nobody_left and all(self._covered(loss, {it.host}) for it in self._site.nodes.values())
+
+    def _covered(self, loss: Loss, hosts: Container[str]) -> bool:
         return any(
             it.host in hosts and it.since - TINY <= loss.begin and loss.end <= it.until + TINY
             for it in self.excuses

@@ -62,7 +62,7 @@ PLANS = {
         plan=edited(
             lambda step: (msgspec.structs.replace(step, undo=()) if "/install" in step.id else step,)
         ),
-        case=f"main/snapshot{ABORTED}",
+        case="app1/install:fails-before:abort",
         rule=BEGAN,
         says="installed",
     ),
