@@ -15,13 +15,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from changeover.errors import RefusedError
-from changeover.model.plan import Budget, Direction, Operation, Plan, Stage, Step
+from changeover.model.plan import BACK, Budget, Direction, Operation, Plan, Stage, Step
 from changeover.model.release import Ability
 from changeover.model.values import Value
 from changeover.model.words import count
-
-BACK = "back/"
-"""What the names of the steps of a way back begin with."""
 
 MIGRATES = frozenset({"database.migrate", "database.command"})
 LEAVES = "node.stop"
@@ -64,7 +61,7 @@ def way_back(plan: Plan, reached: Mapping[str, Reached]) -> Plan:
     """
     begun = _Begun(plan, reached)
     last = point_of_no_return(plan)
-    if last and any(step.id in reached for step in last.steps if not step.person):
+    if last and any(step.id in reached and not reached[step.id].skipped for step in begun.steps(last)):
         raise RefusedError(
             f"there is no way back any more: {last.name} has begun",
             hint="retry or skip what failed, or end the run where it is with `changeover abort --stay`",
@@ -81,20 +78,24 @@ class _Begun:
     def __init__(self, plan: Plan, reached: Mapping[str, Reached]) -> None:
         self.plan = plan
         self.reached = reached
-        self.restored: dict[str, str] = {}
-        """Database → label of the snapshot that it is restored from."""
 
     def steps(self, stage: Stage) -> list[Step]:
         """Those of the stage that were begun, in their order."""
         return [step for step in stage.steps if step.id in self.reached and not step.person]
 
     def needed(self, step: Step) -> bool:
-        """Whether it took the snapshot that a database is restored from."""
+        """Whether it took the snapshot of a database that was changed since: that is the only copy of what was."""
         label = step.do.params.get("label")
-        return label is not None and self.restored.get(step.do.target) == label
+        used = {
+            it.do.target for it in self.plan.steps() if it.id in self.reached and it.do.action in MIGRATES
+        }
+        return label is not None and step.do.target in used
 
     def half_done(self, steps: Iterable[Step]) -> bool:
-        return not all(step.id in self.reached and self.reached[step.id].done for step in steps)
+        """Whether the node that these belong to is not back in rotation: its last step says so."""
+        *_, last = steps
+        reached = self.reached.get(last.id)
+        return reached is None or not (reached.done or reached.skipped)
 
 
 def _stages(begun: _Begun) -> Iterator[Stage]:
@@ -202,7 +203,6 @@ def _schema(stage: Stage, begun: _Begun) -> Stage:
     for database, applied in databases.items():
         label = next((step.restore for step in applied if _needs_restore(step, begun)), "")
         if label:
-            begun.restored[database] = label
             steps += _restored(database, label, applied, begun)
         else:
             steps += _reversed(applied)
@@ -239,7 +239,7 @@ def _restored(database: str, label: str, applied: Sequence[Step], begun: _Begun)
 
 
 def _undone(stage: Stage, begun: _Begun) -> Stage:
-    """The stage in reverse. A snapshot that was restored from is kept."""
+    """The stage in reverse. The snapshot of a database that was changed is kept."""
     kept = [step for step in begun.steps(stage) if not begun.needed(step)]
     return _of(stage, _reversed(kept), begun)
 

@@ -14,8 +14,8 @@ import pytest
 
 from changeover.engine.events import FallbackBegun, Verb
 from changeover.engine.journal import Journal
-from changeover.fallback import BACK
 from changeover.lab.faults import Fault
+from changeover.model.plan import BACK
 from changeover.model.release import Cause, Fallback, SqlMigration
 from changeover.model.states import RunState, StepState
 from changeover.probe import ledger
@@ -224,9 +224,6 @@ async def _state(operator: Operator) -> dict[str, object]:
         "releases": releases,
         "pool": {name: (server.admin, server.up) for name, server in (await operator.pool()).items()},
         "schema": [line for line in database.splitlines() if line and not line.startswith(("--", "\\"))],
-        "snapshots": lab.run_on("db1", "ls -R /var/lib/changeover/snapshots 2>/dev/null || true").count(
-            ".dump"
-        ),
     }
 
 

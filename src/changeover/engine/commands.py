@@ -252,6 +252,11 @@ def _followed_by(status: RunStatus, step: Step) -> str:
 
 def _may_skip(command: Command, status: RunStatus, step: Step) -> None:
     at = status.steps[step.id]
+    if step.person and status.falling_back:
+        raise RefusedError(
+            f"{step.id} guards what a person must agree to",
+            hint="approve it, or skip what is behind it and then approve it",
+        )
     if at.state not in (S.PENDING, S.WAITING, S.FAILED) and not at.set_aside:
         raise RefusedError(f"{step.id} is {at.state}; it cannot be skipped now")
     _finalize_gate(command, status, step)

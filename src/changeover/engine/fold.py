@@ -16,7 +16,7 @@ from changeover.engine.events import (
     Verb,
 )
 from changeover.engine.owner import Owner
-from changeover.errors import JournalError
+from changeover.errors import JournalError, LockTimeoutError
 from changeover.fallback import Reached
 from changeover.model.plan import Plan
 from changeover.model.release import Cause
@@ -35,14 +35,17 @@ class StepStatus(msgspec.Struct, gc=False):
     """Where a step stands.
 
     `attempt` counts its starts; `failures` the failed ones, and `since` is the first start, both counted
-    from when a person last asked for it. `started_at` is the latest start. `last` holds the evidence.
+    from when a person last asked for it. `first_at` is the very first start, `started_at` the latest. `last`
+    holds the evidence. `untouched`: every attempt so far has failed in a way that has changed nothing.
     """
 
     state: StepState = StepState.PENDING
     attempt: int = 0
     failures: int = 0
     since: float = 0.0
+    first_at: float = 0.0
     started_at: float = 0.0
+    untouched: bool = False
     last: StepChanged | None = None
 
     @property
@@ -123,12 +126,13 @@ class RunStatus:
         """How far each step has come that may have left something on the site."""
         return {
             step: Reached(
-                at=status.started_at,
+                at=status.first_at,
                 done=status.state is StepState.DONE,
                 skipped=status.state is StepState.SKIPPED and not status.attempt,
             )
             for step, status in self.steps.items()
-            if status.attempt or (status.state is StepState.SKIPPED and not status.set_aside)
+            if (status.attempt and not status.untouched)
+            or (status.state is StepState.SKIPPED and not status.set_aside)
         }
 
     def state_of(self, step: str) -> StepState:
@@ -198,6 +202,8 @@ class RunStatus:
             self._begin(step, event)
         elif before is _RUNNING:
             step.failures += bool(event.error)
+            nothing = event.error == LockTimeoutError.__name__
+            step.untouched = nothing and (step.attempt == 1 or step.untouched)
         elif state is _PENDING and event.actor:
             step.failures, step.since = 0, 0.0
         if state is _SKIPPED and event.actor == FAILURE_BUDGET:
@@ -220,6 +226,7 @@ class RunStatus:
             )
         step.attempt = event.attempt
         step.started_at = event.at
+        step.first_at = step.first_at or event.at
         step.since = step.since or event.at
 
     def _run(self, event: RunChanged) -> None:

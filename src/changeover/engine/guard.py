@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import msgspec
 
-from changeover import fallback, foresight, interlocks
+from changeover import foresight, interlocks
 from changeover.checks import nodes
 from changeover.errors import PortError
 from changeover.foresight import ENTERS_ROTATION, LEAVES_ROTATION, MOVES_TRAFFIC, NEEDS_BACKUP, STOPS_SERVING
 from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
-from changeover.model.plan import Operation, Plan, Stage, Step, snapshot_label
+from changeover.model.plan import BACK, Operation, Plan, Stage, Step, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.values import Verdict
 from changeover.ports import Answer, World
@@ -90,7 +90,7 @@ class Guard:
                 verdicts.append(interlocks.capacity_floor(site, self._floor, target))
             if operation.action == "traffic.drain":
                 site = await self._with_nodes(site, site.serving() - {target})
-                left = self._release.to_version if step.id.startswith(fallback.BACK) else ""
+                left = self._release.to_version if step.id.startswith(BACK) else ""
                 verdicts.append(interlocks.fit_to_serve(site, self._release, left))
             return _first(verdicts)
         if operation.action == ENTERS_ROTATION:

@@ -280,7 +280,7 @@ class Runner:
     async def _launch(self) -> None:
         while self._launching and (step := self._scheduler.next()):
             if step.person and self._status.falling_back:
-                behind = [it for it in self._graph.stage_of(step).steps if not it.person]
+                behind = [it for it in self._graph.stage_of(step).steps if self._is_left(it)]
                 self._flight.begin(step, self._stepper.ask(step, behind))
             elif step.person:
                 self._scheduler.release(step)
@@ -315,6 +315,9 @@ class Runner:
             self._graph = Graph(self._status.plan)
             self._reschedule()
             self._wake.set()
+
+    def _is_left(self, step: Step) -> bool:
+        return not step.person and self._status.steps[step.id].state not in SATISFIED
 
     @property
     def _going(self) -> bool:

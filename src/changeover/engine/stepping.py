@@ -35,6 +35,17 @@ class Guard(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What the interlocks came to: whether the step may be made and, if they could not be asked, how it failed."""
+
+    holds: bool = True
+    failed: Outcome | None = None
+
+
+HOLDS = Asked()
+
+
+@dataclass(frozen=True, slots=True)
 class Stepper:
     """Takes steps of one run.
 
@@ -56,9 +67,13 @@ class Stepper:
 
     async def begin(self, step: Step) -> None:
         """One attempt."""
-        unasked = await self._ask(self.guard.before, step) if self.guard is not None else None
+        asked = await self._ask(self.guard.before, step) if self.guard is not None else HOLDS
+        unasked = asked.failed
         at = self.status.steps[step.id]
-        if not self.may_begin() or at.state is not S.PENDING:
+        # Refused is refused, whatever a person has told the run while that was being recorded.
+        if not asked.holds or not self.may_begin() or at.state is not S.PENDING:
+            if self.guard is not None:
+                self.guard.dropped(step)
             return
         begun_before, asked_for = at.attempt > 0, not at.since
         # What was never done, or is back already, needs no undoing: on the way back it is looked at first.
@@ -90,8 +105,8 @@ class Stepper:
         """Wait for a person; not for one who would agree to what is there already, as on a way back."""
         looks = [await self.attempt(step).look() for step in behind]
         await self.recorder.record(StepChanged(step=gate.id, state=S.WAITING))
-        if looks and all(look.came is Came.DONE for look in looks):
-            seen = "; ".join(look.evidence for look in looks)
+        if all(look.came is Came.DONE for look in looks):
+            seen = "; ".join(look.evidence for look in looks) or "what is behind it was skipped"
             await self.recorder.record(
                 StepChanged(step=gate.id, state=S.DONE, actor=POLICY, reason=f"nothing to agree to: {seen}")
             )
@@ -118,9 +133,7 @@ class Stepper:
         again = at.failures + 1 < step.attempts and not self.status.is_set_aside(step.unit)
         return _changed(step, S.PENDING if again else S.FAILED, outcome)
 
-    async def _ask(
-        self, interlocks: Callable[[Step, Stage], Awaitable[Verdict | None]], step: Step
-    ) -> Outcome | None:
+    async def _ask(self, interlocks: Callable[[Step, Stage], Awaitable[Verdict | None]], step: Step) -> Asked:
         """Stop the run if an interlock does not hold, or cannot be told.
 
         On the way back a unit that cannot be seen holds up nobody else: its step is not made, and has failed.
@@ -131,16 +144,16 @@ class Stepper:
             reason = f"the interlocks of {step.id} could not be asked: {error}"
             begins = self.status.steps[step.id].state is S.PENDING
             if isinstance(error, PortError) and begins and step.unit and self.status.falling_back:
-                return Outcome(Came.ABSENT, reason, error=type(error).__name__, hint=error.hint)
+                return Asked(failed=Outcome(Came.ABSENT, reason, error=type(error).__name__, hint=error.hint))
         else:
             if verdict is None or verdict.good:
-                return None
+                return HOLDS
             reason = f"{step.id}: {verdict.subject}: {verdict.evidence}"
             reason += f" ({verdict.hint})" if verdict.hint else ""
         if self.status.state in (R.RUNNING, R.PAUSED, R.WAITING) and not self.status.aborting:
             await self.recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.INTERLOCK))
             self.stopped()
-        return None
+        return Asked(holds=False)
 
 
 def _changed(step: Step, state: StepState, outcome: Outcome) -> StepChanged:

@@ -14,6 +14,10 @@ FORMAT = 1
 """Of the plan's JSON. A plan of another format is refused, not guessed at."""
 
 
+BACK = "back/"
+"""What the names of the steps of a way back begin with; no node is called that."""
+
+
 def snapshot_label(label: str, run: str) -> str:
     """The name under which a run keeps the snapshot that its plan calls `label`."""
     return f"{label}.{run}"

@@ -8,7 +8,7 @@ from random import Random
 from changeover import fallback
 from changeover.actions.base import Action
 from changeover.errors import RefusedError
-from changeover.model.plan import Plan
+from changeover.model.plan import BACK, Plan
 from changeover.model.states import RunState
 from changeover.rehearsal.cases import (
     OF_A_LOOK,
@@ -175,7 +175,7 @@ class Explorer:
         """These faults, with answers as they come."""
         case = Case(tuple(strikes))
         plays = [Seen(case, self._root(case))]
-        back = any(strike.step.startswith(fallback.BACK) for strike in strikes)
+        back = any(strike.step.startswith(BACK) for strike in strikes)
         path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and rest.asked.replies and len(plays) < PATIENCE:
             if path.count(rest) > rest.asked.gate:

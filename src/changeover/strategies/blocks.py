@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from changeover.model.plan import Operation, Stage, Step
+from changeover.model.plan import BACK, Operation, Stage, Step
 from changeover.model.release import CommandMigration, Migrations, Release, SqlMigration
 from changeover.model.site import Node
 from changeover.model.words import count
@@ -18,9 +18,6 @@ ROTATION = "rotation"
 
 INSTALLS = "installs"
 """The limit on how many nodes are staged at once."""
-
-BACK = "back/"
-"""What the names of the steps of the way back begin with."""
 
 CHANGES_NOTHING = "changes nothing"
 

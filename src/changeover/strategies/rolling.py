@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import msgspec
 
 from changeover.errors import SpecError
-from changeover.model.plan import Budget, Direction, Facts, Plan, Stage, Step
+from changeover.model.plan import BACK, Budget, Direction, Facts, Plan, Stage, Step
 from changeover.model.release import Ability, Batch, Gate, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
 
 NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "install", "installed")
 """The capabilities it speaks in. `sessions` is used where it is bound, `remove` in finalize."""
+
+KEEPS = ("install", "snapshot", "expand")
+"""The stages that a way back may leave as they are."""
 
 
 def rolling(site: Site, release: Release, facts: Facts) -> Plan:
@@ -108,6 +111,25 @@ def _serves(node: Node, facts: Facts) -> bool:
     return facts.versions.get(node.name) != "" and all(state == "ready" for state in told)
 
 
+def _refuse_way_back(release: Release) -> None:
+    kept = [
+        name for name, way in release.fallback.stages.items() if way == Direction.KEEP and name not in KEEPS
+    ]
+    if kept:
+        raise SpecError(
+            f"{', '.join(kept)} cannot be kept on the way back: its nodes would be left on what goes back under them",
+            hint=f"only {', '.join(KEEPS)} can be kept",
+        )
+    if (
+        release.fallback.stages.get("expand") == Direction.KEEP
+        and release.coexistence.old_on_new is not Ability.START
+    ):
+        raise SpecError(
+            f"{release.from_version} cannot be started on the new schema, and the way back keeps that",
+            hint="take `expand: keep` out of `upgrade.fallback.stages`, or correct `upgrade.coexistence`",
+        )
+
+
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
     nodes = site.application.nodes
     missing = [capability for capability in NEEDS if capability not in site.application.capabilities]
@@ -117,6 +139,8 @@ def _refuse(site: Site, release: Release, facts: Facts) -> None:
             hint="bind them under `application`, or name a `pack` that does",
         )
     for node in nodes:
+        if f"{node.name}/" == BACK:
+            raise SpecError(f"no node may be called {node.name}", hint="give it another name")
         if not node.servers:
             raise SpecError(
                 f"{node.name} is in no pool", hint="name a balancer under `balancers`, or another strategy"
@@ -132,14 +156,7 @@ def _refuse(site: Site, release: Release, facts: Facts) -> None:
             f"{release.from_version} cannot run on the new schema, and rolling migrates while it serves",
             hint="correct `upgrade.coexistence`, or choose another strategy",
         )
-    if (
-        release.fallback.stages.get("expand") == Direction.KEEP
-        and release.coexistence.old_on_new is not Ability.START
-    ):
-        raise SpecError(
-            f"{release.from_version} cannot be started on the new schema, and the way back keeps that",
-            hint="take `expand: keep` out of `upgrade.fallback.stages`, or correct `upgrade.coexistence`",
-        )
+    _refuse_way_back(release)
     names = {"verify", *(batch_name(n, release) for n, _ in enumerate(batches(nodes, release), start=1))}
     for gate in release.gates:
         if gate.after not in names:

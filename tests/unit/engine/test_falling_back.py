@@ -9,10 +9,11 @@ import pytest
 
 from changeover.engine.events import FallbackBegun, StepChanged, Verb
 from changeover.engine.records import Records
-from changeover.errors import HostError
+from changeover.errors import HostError, LockTimeoutError
 from changeover.model.plan import Direction, Plan, Stage, Step
 from changeover.model.release import Cause, Fallback
 from changeover.model.states import RunState, StepState
+from changeover.model.values import Outcome, Verdict
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, answer, begin, conduct, eventually, tell
 from tests.sites import a_site
 
@@ -380,3 +381,76 @@ async def test_nobody_is_asked_to_agree_to_what_is_so_already(journal: Records) 
     gate = status.steps["back/stage2/approve"].last
     assert gate
     assert (gate.actor, gate.reason) == ("policy", "nothing to agree to: back/b is whole")
+
+
+async def test_a_gate_of_the_way_back_is_not_skipped_past(journal: Records) -> None:
+    """Who does not agree skips what is behind it; then the gate has nothing to ask any more."""
+    plan = falling(a_plan([there("a")], [there("b")], [there("c")]), Cause.FAILURE, stage2=Direction.ASK)
+    site = Site(b="half")
+    run = await begin(journal, plan)
+    await conduct(journal, run, site)
+    await tell(journal, run, Verb.ABORT, reason="enough")
+    await conduct(journal, run, site)
+    gate = "back/stage2/approve"
+    number = await tell(journal, run, Verb.SKIP, gate, "not this")
+    await conduct(journal, run, site)
+    outcome, why = await answer(journal, number)
+    assert (outcome, "guards what a person must agree to" in why) == ("refused", True)
+    await tell(journal, run, Verb.REFUSE, gate, "not this")
+    assert (await conduct(journal, run, site)).state is R.STOPPED
+    await tell(journal, run, Verb.SKIP, "back/b", "it stays")
+    await tell(journal, run, Verb.RETRY, gate)
+    status = await conduct(journal, run, site)
+    assert (status.state, site.effects["b"]) == (R.FELL_BACK, "half")
+    assert "back/b" not in site.performed
+
+
+async def test_a_skipped_step_of_finalize_does_not_trip_the_policy(journal: Records) -> None:
+    """Nothing was given up yet: the next failure goes back, and the conductor does not fall over it."""
+    plan = falling(
+        a_plan([there("a")], [there("b")], finalize=[a_gate("done"), there("z", needs=("done",))]),
+        Cause.FAILURE,
+    )
+    run = await begin(journal, plan)
+    await tell(journal, run, Verb.SKIP, "z", "by hand")
+    assert (await conduct(journal, run, Site(b="fail"))).state is R.FELL_BACK
+
+
+async def test_a_lock_that_was_not_to_be_had_is_nothing_to_take_back(journal: Records) -> None:
+    """It has changed nothing, by its own words: no restore, and nobody is asked."""
+
+    class Locked(Site):
+        async def perform(self, operation: Any, context: Any) -> str:
+            if operation.target == "b":
+                raise LockTimeoutError("no lock within 2 s")
+            return await super().perform(operation, context)
+
+    plan = a_plan([there("a")], [a_step("b", restore="before", attempts=2)])
+    run = await begin(journal, plan)
+    status = await conduct(journal, run, Locked())
+    assert "b" not in status.reached()
+    assert set(status.reached()) == {"a"}
+
+
+async def test_what_an_interlock_refused_is_not_begun_whatever_is_told_meanwhile(journal: Records) -> None:
+    """A person continues while the stop is being recorded: the step is asked about again, not performed."""
+    site = Site()
+    run = await begin(journal, a_plan([there("a")]))
+    asked: list[str] = []
+
+    class Refusing:
+        async def before(self, step: Step, _stage: Any) -> Verdict | None:
+            asked.append(step.id)
+            return Verdict("floor", Outcome.BAD, "broken")
+
+        async def after(self, _step: Step, _stage: Any) -> Verdict | None:
+            return None
+
+        def dropped(self, step: Step) -> None:
+            asked.append(f"dropped {step.id}")
+
+    for _ in range(3):
+        await tell(journal, run, Verb.CONTINUE)
+        status = await conduct(journal, run, site, guard=Refusing())
+    assert (status.state, site.performed) == (R.STOPPED, [])
+    assert asked[:2] == ["a", "dropped a"]

@@ -228,6 +228,9 @@ async def one_life(journal: Records, run: str, watched: Watched, life: Life) -> 
 
         after = before
 
+        def dropped(self, _: Step) -> None:
+            pass
+
     runner = Runner(
         journal,
         run,

@@ -222,3 +222,9 @@ def test_a_schema_that_is_kept_must_be_one_that_the_old_version_can_start_on() -
     )
     with pytest.raises(SpecError, match="cannot be started on the new schema"):
         rolling(a_site(), release, Facts())
+
+
+def test_only_what_leaves_no_node_behind_can_be_kept() -> None:
+    """A batch that is kept would run on what goes back under it."""
+    with pytest.raises(SpecError, match="batch-1 cannot be kept on the way back"):
+        rolling(a_site(), a_release(fallback=Fallback(stages={"batch-1": "keep"})), Facts())

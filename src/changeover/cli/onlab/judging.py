@@ -12,6 +12,7 @@ from changeover.cli.onlab.cases import OF_THE_CONDUCTOR
 from changeover.cli.onlab.ground import Sample
 from changeover.cli.onlab.playing import Excuse, Seen
 from changeover.engine.events import FallbackBegun, StepChanged
+from changeover.fallback import MIGRATES
 from changeover.interlocks import floors
 from changeover.model.plan import snapshot_label
 from changeover.model.states import RunState, StepState
@@ -97,11 +98,17 @@ def _unfinished(seen: Seen) -> Iterator[str]:
 
 
 def _differences(seen: Seen) -> list[str]:
-    """Field by field; a snapshot that was restored from is kept."""
+    """Field by field; the snapshot of a database that was changed is kept."""
+    plan, status = seen.status.first_plan, seen.status
+    changed = {
+        step.do.target
+        for step in plan.steps()
+        if step.do.action in MIGRATES and status.steps[step.id].attempt
+    }
     kept = {
-        f"/{snapshot_label(str(step.do.params['label']), seen.status.run)}"
-        for step in seen.status.plan.steps()
-        if step.do.action == "database.restore" and seen.status.steps[step.id].state is StepState.DONE
+        f"/{snapshot_label(str(step.do.params['label']), status.run)}"
+        for step in plan.steps()
+        if step.do.action == "database.snapshot" and step.do.target in changed
     }
     found: list[str] = []
     for field in sorted(seen.before.keys() | seen.after.keys()):
