@@ -91,6 +91,14 @@ class _Begun:
         }
         return label is not None and step.do.target in used
 
+    def troubled(self) -> set[str]:
+        """The units of which a step was begun and did not come to its end, as when one is not well afterwards."""
+        return {
+            step.unit
+            for step in self.plan.steps()
+            if step.unit and (it := self.reached.get(step.id)) and not (it.done or it.skipped)
+        }
+
     def half_done(self, steps: Iterable[Step]) -> bool:
         """Whether the node that these belong to is not back in rotation: its last step says so."""
         *_, last = steps
@@ -173,10 +181,11 @@ def _without_service(leaving: Stage, coming: Stage, begun: _Begun) -> Stage:
 
 
 def _nodes(batches: Iterable[Stage], begun: _Begun) -> Iterator[Stage]:
-    """Batch after batch; what is not in rotation anyway first, at once."""
+    """Batch after batch; what is not in rotation anyway first, at once, then a batch with a node in trouble."""
     idle: list[Step] = []
     stages: list[Stage] = []
-    for stage in batches:
+    troubled = begun.troubled()
+    for stage in sorted(batches, key=lambda it: troubled.isdisjoint(step.unit for step in it.steps)):
         serving: list[Step] = []
         for unit, steps in _by_unit(stage.steps).items():
             if not any(step.id in begun.reached for step in steps):

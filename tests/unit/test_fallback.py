@@ -304,3 +304,17 @@ def test_a_node_with_a_skipped_step_that_serves_again_goes_back_in_its_batch() -
     reached = _through(plan, "app2/enter")
     reached |= {"app2/enter": Reached(), "app1/out": Reached(done=False, skipped=True)}
     assert _names(way_back(plan, reached))[:2] == ["back-batch-2", "back-batch-1"]
+
+
+def test_a_node_that_is_not_well_afterwards_goes_back_before_those_that_are() -> None:
+    """Nobody else can be spared until it is back."""
+    plan = _plan()
+    ill = {step.id: Reached() for step in plan.steps() if step.id.endswith("/verify")}
+    reached = _through(plan, "app4/enter") | {"app4/enter": Reached()} | ill
+    reached["app2/verify"] = Reached(done=False)
+    assert _names(way_back(plan, reached))[:4] == [
+        "back-batch-2",
+        "back-batch-4",
+        "back-batch-3",
+        "back-batch-1",
+    ]
