@@ -189,6 +189,14 @@ class Applied(Value, frozen=True):
     finished_at: float
 
 
+def restoring(label: str) -> str:
+    """The entry that stands unfinished in the ledger while a restore is there in part.
+
+    No migration has that name: there is a blank in it.
+    """
+    return f"restore {label}"
+
+
 class ServerFacts(Value, frozen=True):
     """What a database server says of itself and of us. `directory`: where its files are, if we may know."""
 
@@ -228,7 +236,11 @@ class Database(Protocol):
         ...
 
     async def restore(self, label: str) -> None:
-        """Put the database back to the verified snapshot, whoever is connected, and compare."""
+        """Put the database back to the verified snapshot, whoever is connected, and compare.
+
+        One that was cut short has changed nothing, or has left the database closed, or an entry `restoring(label)`
+        in the ledger; restoring again completes it.
+        """
         ...
 
     async def ledger(self) -> tuple[Applied, ...]:

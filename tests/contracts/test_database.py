@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
@@ -22,16 +22,24 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from changeover.actions import Context
+from changeover.actions.database import Restore
+from changeover.checks.databases import unfinished_migrations
 from changeover.drivers.local import create as local_host
+from changeover.drivers.mariadb import programs
+from changeover.drivers.mariadb.programs import Program
 from changeover.drivers.secrets import Secrets
+from changeover.drivers.sql.session import Session
 from changeover.errors import DatabaseError, LockTimeoutError
+from changeover.model.plan import Facts, Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.site import DatabaseConfig, HostConfig
-from changeover.model.values import Secret
-from changeover.ports import Database
+from changeover.model.values import Outcome, Presence, Secret
+from changeover.ports import Database, restoring
 from changeover.simulation import SimulatedSite
+from changeover.strategies.rolling import rolling
 from tests.databasekit import CANARY, MariaDB, Postgres, frozen, running_mariadb, running_postgres
-from tests.sites import a_site
+from tests.sites import a_release, a_site
 
 Server = Postgres | MariaDB
 PATIENCE = 60.0
@@ -980,6 +988,51 @@ async def test_triggers_routines_views_and_events_come_back(place: Place) -> Non
     place.run("INSERT INTO notes VALUES (900, 'counted', NULL)")
     assert place.run("SELECT note FROM counts") == [(900,)]
     assert len(place.run("SELECT * FROM of_words")) == 101
+
+
+@only_mariadb
+async def test_a_restore_that_died_after_the_exchange_is_not_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables and the ledger are the snapshot's, programs are missing: that is seen, and the next one brings them."""
+    world = replace(SimulatedSite(a_site(1), "v1").world, databases={"main": place.open()})
+    context = Context(
+        world, rolling(a_site(1), a_release(keep_serving=0), Facts()), "run", "step", 1, 0.0, 60.0
+    )
+    ports = world.databases["main"]
+    place.run("CREATE TRIGGER lower BEFORE INSERT ON notes FOR EACH ROW SET new.word = lower(new.word)")
+    label = snapshot_label("before", context.run)
+    await ports.snapshot(label)
+    await ports.verify_snapshot(label)
+    late = SqlMigration("002", "CREATE TABLE late (id integer)", "c2")
+    await ports.migrate(late, lock_timeout=5)
+    migrating = {"migration": msgspec.to_builtins(late), "lock_timeout": 5}
+    replaced = {"action": "database.migrate", "target": "main", "params": migrating}
+    operation = Operation("database.restore", "main", {"label": "before", "instead_of": [replaced]})
+    create = programs.create
+
+    async def die(session: Session, found: tuple[Program, ...], *, scratch: bool = False) -> None:
+        if not scratch:
+            raise DatabaseError("killed")
+        await create(session, found, scratch=True)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(programs, "create", die)
+        with pytest.raises(DatabaseError, match="killed"):
+            await Restore().perform(operation, context)
+    assert [(entry.name, entry.finished_at) for entry in await ports.ledger()] == [(restoring(label), 0)]
+    assert place.run("SHOW TRIGGERS") == []
+    seen = await Restore().observe(operation, context)
+    assert (seen.presence, seen.evidence) == (
+        Presence.ABSENT,
+        "the restore was begun and not finished: a part of it is there",
+    )
+    assert (await unfinished_migrations(ports)).outcome is Outcome.BAD
+    await Restore().perform(operation, context)
+    assert (await Restore().observe(operation, context)).presence is Presence.DONE
+    assert [row[0] for row in place.run("SHOW TRIGGERS")] == ["lower"]
+    assert len(place.run("SELECT * FROM words")) == 100
+    assert {name for (name,) in place.run("SHOW TABLES")} == {"marks", "notes", "tickets", "words"}
 
 
 @only_mariadb

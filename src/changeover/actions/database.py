@@ -7,7 +7,7 @@ from changeover.model.plan import Operation, snapshot_label
 from changeover.model.release import SqlMigration
 from changeover.model.values import Observation, Presence, absent, done, unknown
 from changeover.model.words import count
-from changeover.ports import Answer, Database, Snapshot
+from changeover.ports import Answer, Database, Snapshot, restoring
 
 MEBIBYTE = 1024 * 1024
 
@@ -205,22 +205,29 @@ class CommandMigrate:
 class Restore:
     """Put the database back to the snapshot, in place of taking back the migrations in `instead_of`.
 
-    What was written since the snapshot is lost, so it is done once: when none of them is there it is done.
+    What was written since the snapshot is lost, so it is done once: when none of them is there, and no restore that
+    was cut short, it is done.
     """
 
     kind: ClassVar[str] = "database.restore"
     params: ClassVar[type[Params]] = Restoring
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
-        """Done when none of the migrations is there any more, nor a part of one."""
+        """Done when none of the migrations is there any more, nor a part of one, and the restore was finished."""
+        params = Restoring.of(operation)
         there: list[str] = []
-        for migration in Restoring.of(operation).instead_of:
+        for migration in params.instead_of:
             command = migration.action == CommandMigrate.kind
             looking = CommandMigrate().gone if command else Revert().observe
             seen = await looking(migration, context)
             if seen.presence is not Presence.DONE:
                 there.append(seen.evidence)
-        return absent("; ".join(there)) if there else done("none of the migrations is there")
+        if there:
+            return absent("; ".join(there))
+        entry = restoring(_label(params, context))
+        if any(it.name == entry for it in await _database(operation, context).ledger()):
+            return absent("the restore was begun and not finished: a part of it is there")
+        return done("none of the migrations is there")
 
     async def perform(self, operation: Operation, context: Context) -> str:
         """Restore, and compare; a snapshot that is not verified is refused."""

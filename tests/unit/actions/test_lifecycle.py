@@ -10,11 +10,11 @@ import pytest
 
 from changeover.actions import ACTIONS, Context
 from changeover.errors import PortError, StepError
-from changeover.model.plan import Facts, Operation
+from changeover.model.plan import Facts, Operation, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.site import Unit
 from changeover.model.values import Observation, Presence
-from changeover.ports import Answer, Clock
+from changeover.ports import Answer, Applied, Clock, restoring
 from changeover.simulation import Fault, LoopClock, SimulatedSite, aimed, differences, run
 from changeover.strategies import STRATEGIES
 from tests.sites import EXPAND, a_release, a_site
@@ -309,6 +309,17 @@ async def test_half_of_the_applications_own_migration_is_to_be_done_in_either_di
     restore = _op("database.restore", "main", label="s", instead_of=[msgspec.to_builtins(forward)])
     seen = [await _observe(operation, context) for operation in (forward, backward, restore)]
     assert seen == [forwards, backwards, restored]
+
+
+async def test_a_restore_that_stands_in_the_ledger_is_not_done(site: SimulatedSite) -> None:
+    """No migration is there any more, but neither is all of the snapshot; it is done when the entry is struck."""
+    context = _context(site)
+    (restore,) = (case.do for case in CHANGES if case.do.action == "database.restore")
+    entry = restoring(snapshot_label("s", context.run))
+    site.stores["main"].ledger[entry] = Applied(entry, "c", 1.0, 0)
+    assert await _observe(restore, context) is Presence.ABSENT
+    await site.databases["main"].forget(entry)
+    assert await _observe(restore, context) is Presence.DONE
 
 
 def test_every_kind_has_passed_the_harness() -> None:

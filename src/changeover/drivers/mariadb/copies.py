@@ -6,16 +6,18 @@ import msgspec
 
 from changeover.drivers.login import Access, Login
 from changeover.drivers.mariadb import commands, contents, programs
+from changeover.drivers.mariadb.dialect import LEDGER
 from changeover.drivers.mariadb.programs import Program
 from changeover.drivers.mariadb.server import MariaServer
 from changeover.drivers.sql.connections import Connections
 from changeover.drivers.sql.contents import Contents
 from changeover.drivers.sql.copies import Copies
+from changeover.drivers.sql.ledger import Ledger
 from changeover.drivers.sql.options import ToolOptions
 from changeover.drivers.sql.session import Session
 from changeover.drivers.sql.snapshots import Draft, Manifest
 from changeover.errors import DatabaseError
-from changeover.ports import Snapshot
+from changeover.ports import Snapshot, restoring
 
 PROGRAMS = "programs.json"
 """Beside the dump: views, triggers, routines and events."""
@@ -29,6 +31,7 @@ class MariaCopies(Copies):
     ) -> None:
         super().__init__(access, connections, server, contents, become=options.become)
         self._server: MariaServer = server
+        self._ledger = Ledger(LEDGER)
         self._bin = options.bin
 
     async def _begin(self, session: Session, draft: Draft, group: asyncio.TaskGroup) -> float:
@@ -62,10 +65,22 @@ class MariaCopies(Copies):
         """Build and compare the restored database beside the live one, and exchange their tables.
 
         Others can write until the exchange; what they write is lost, as is everything since the snapshot.
+
+        The restored ledger says that the migrations are gone before the programs are there, so the entry which
+        says that the restore is not finished comes in with it, and is struck last.
         """
+        definitions = await self._definitions(manifest.snapshot)
+        entry = restoring(manifest.snapshot.label)
         async with self._server.scratch("restore") as scratch:
             await self._fill(scratch, manifest)
-            await self._server.exchange(scratch, await self._definitions(manifest.snapshot))
+            async with self._connections.open(scratch) as session:
+                without_ledger = await self._ledger.begin(session, entry, manifest.snapshot.sha256)
+            await self._server.exchange(scratch, definitions)
+            async with self._connections.open() as session:
+                if without_ledger:
+                    await self._ledger.drop(session)
+                else:
+                    await self._ledger.strike(session, entry)
 
     async def _definitions(self, snapshot: Snapshot) -> tuple[Program, ...]:
         path = f"{snapshot.path.removesuffix('/dump')}/{PROGRAMS}"

@@ -37,14 +37,19 @@ class Ledger:
             return ()
         return tuple(Applied(*row) for row in await session.execute(self._table.entries))
 
-    async def begin(self, session: Session, migration: SqlMigration) -> None:
-        """Write the entry, unfinished. Of two conductors only one succeeds: the name is unique."""
-        if not await session.execute(self._table.exists):
+    async def begin(self, session: Session, name: str, checksum: str) -> bool:
+        """Write the entry, unfinished; return whether the table was made for it.
+
+        Of two conductors only one succeeds: the name is unique.
+        """
+        new = not await session.execute(self._table.exists)
+        if new:
             await session.execute(self._table.create)
         await session.execute(
             f"INSERT INTO changeover_migration (name, checksum, started_at) VALUES (%s, %s, {self._table.now})",  # noqa: S608
-            (migration.name, migration.checksum),
+            (name, checksum),
         )
+        return new
 
     async def finish(self, session: Session, name: str) -> None:
         """Write down that it is finished."""
@@ -57,6 +62,10 @@ class Ledger:
     async def strike(self, session: Session, name: str) -> None:
         """Remove the entry."""
         await session.execute("DELETE FROM changeover_migration WHERE name = %s", (name,))
+
+    async def drop(self, session: Session) -> None:
+        """Remove the table."""
+        await session.execute("DROP TABLE changeover_migration")
 
     async def forget(self, session: Session, name: str) -> bool:
         """Remove the entry if it is unfinished; return whether there was such a one."""

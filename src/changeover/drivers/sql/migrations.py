@@ -69,7 +69,7 @@ class Migrations:
             async with self._running(session, migration, name, lock_timeout) as run:
                 await run.all(
                     script,
-                    first=lambda: ledger.begin(session, migration),
+                    first=lambda: ledger.begin(session, name, migration.checksum),
                     last=lambda: ledger.finish(session, name),
                     take_back=lambda: ledger.strike(session, name),
                 )
