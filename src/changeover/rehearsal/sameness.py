@@ -108,6 +108,7 @@ def of_site(site: SimulatedSite) -> Hashable:
             (
                 tuple((entry.name, entry.checksum, bool(entry.finished_at)) for entry in it.ledger.values()),
                 tuple(it.applied),
+                frozenset(it.partly),
                 tuple(
                     (label, kept.snapshot.verified, len(kept.applied)) for label, kept in it.snapshots.items()
                 ),

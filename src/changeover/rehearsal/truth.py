@@ -77,6 +77,8 @@ def _schema(operation: Operation, site: SimulatedSite, _: str) -> str:
     store = site.stores[operation.target]
     applied = operation.action == "database.migrate" or operation.params.get("expect") == "yes"
     for name in _migrations(operation, site):
+        if name in store.partly:
+            return f"{name} is half done in {operation.target}"
         times = store.applied.count(name)
         if times != applied:
             return f"{name} is {times} times in {operation.target}"

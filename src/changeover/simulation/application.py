@@ -44,16 +44,15 @@ class SimulatedApplication:
             if await schema.locked(site, command.database, float(values["lock_timeout"])):
                 raise ApplicationError(f"{capability} on {node}: exit status 1: lock timeout")
             seconds = durations.migrate
-            end = partial(schema.commanded, database=command.database, name=command.migration,
-                          applied=command.verb == "apply")  # fmt: skip
+            begin, end = schema.commanding(command.database, command.migration, command.verb == "apply")
         elif capability in _CHANGES:
             change, named = _CHANGES[capability]
             seconds = getattr(durations, named) if named else 0.0
-            end = partial(change, node=node, **values)
+            begin, end = None, partial(change, node=node, **values)
         else:
             raise ApplicationError(f"{capability} on {node}: what it does is not simulated")
         locks = command.database if command else ""
-        work = Work(seconds, end=end, locks=locks, timeout=timeout, detached=capability in DETACHED)
+        work = Work(seconds, begin, end, locks=locks, timeout=timeout, detached=capability in DETACHED)
         await site.calls.effect("application", capability, node, it.host, work)
         return f"{capability} on {node}: exit status 0"
 
@@ -79,8 +78,8 @@ class SimulatedApplication:
             return Answer(False, "", error.message)
         command = site.commands.get(capability)
         if command and command.verb == "ask":
-            applied = command.migration in site.stores[command.database].applied
-            return Answer(applied, "yes" if applied else "no", f"{command.migration}: exit status 0")
+            said = schema.said(site.stores[command.database], command.migration)
+            return Answer(said == "yes", said, f"{command.migration}: {said}")
         if capability in ("health", "version", "unflushed") and not it.running:
             return Answer(False, "", "connection refused")
         if capability not in _ANSWERS:

@@ -175,7 +175,7 @@ def _finished(entry: Applied) -> None:
         began = datetime.fromtimestamp(entry.started_at, UTC)
         raise DatabaseError(
             f"{entry.name} was begun at {began:%Y-%m-%d %H:%M:%SZ} and has not been finished",
-            hint="see what is there, set it right, then strike it from the ledger (forget)",
+            hint="see what is there, set it right, then strike it from the ledger: `changeover forget`",
         )
 
 
@@ -214,6 +214,7 @@ def _draft(site: "SimulatedSite", name: str, label: str) -> None:
         writes,
         ledger,
         tuple(store.applied),
+        frozenset(store.partly),
     )
 
 
@@ -248,7 +249,7 @@ def _restored(site: "SimulatedSite", name: str, label: str) -> None:
     _has_room(site, store, "restore")
     kept = store.taken(label)
     store.tables, store.writes, store.ledger = dict(kept.tables), list(kept.writes), dict(kept.ledger)
-    store.applied = list(kept.applied)
+    store.applied, store.partly = list(kept.applied), set(kept.partly)
 
 
 def _forget(site: "SimulatedSite", name: str, migration: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from changeover.errors import DatabaseError
 from changeover.model.release import SqlMigration
 from changeover.ports import Applied
+from changeover.simulation.state import Store
 
 if TYPE_CHECKING:
     from changeover.simulation.site import SimulatedSite, Transition
@@ -27,13 +28,15 @@ async def locked(site: "SimulatedSite", database: str, lock_timeout: float) -> b
     return left > lock_timeout
 
 
-def commanded(site: "SimulatedSite", database: str, name: str, applied: bool) -> None:
-    """What the application does to its own schema: all of it in one transaction, nothing the second time."""
-    names = site.stores[database].applied
-    if applied and name not in names:
-        names.append(name)
-    elif not applied and name in names:
-        names.remove(name)
+def commanding(database: str, name: str, applied: bool) -> tuple["Transition", "Transition"]:
+    """The begin and the end of what the application does to its own schema: half of it may be left, and done again."""
+    begin, end = (partial(it, database=database, name=name, applied=applied) for it in (_command, _commanded))
+    return begin, end
+
+
+def said(store: Store, name: str) -> str:
+    """What the application says of a migration that it performs itself."""
+    return "partly" if name in store.partly else "yes" if name in store.applied else "no"
 
 
 def applying(database: str, migration: SqlMigration, whole: bool) -> tuple["Transition | None", "Transition"]:
@@ -51,6 +54,21 @@ def reverting(database: str, name: str, whole: bool) -> tuple["Transition | None
         partial(_strike, database=database, name=name),
     )
     return None if whole else begin, end
+
+
+def _command(site: "SimulatedSite", database: str, name: str, applied: bool) -> None:
+    store = site.stores[database]
+    if applied is not (name in store.applied):
+        store.partly.add(name)
+
+
+def _commanded(site: "SimulatedSite", database: str, name: str, applied: bool) -> None:
+    store = site.stores[database]
+    store.partly.discard(name)
+    if applied and name not in store.applied:
+        store.applied.append(name)
+    elif not applied and name in store.applied:
+        store.applied.remove(name)
 
 
 def _begin(site: "SimulatedSite", database: str, name: str, checksum: str) -> None:

@@ -34,7 +34,7 @@ Watcher = Callable[["SimulatedSite"], None]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a capability does to a schema: `apply` a migration, `revert` it, or `ask` whether it is applied."""
+    """What a capability does to a schema: `apply` a migration, `revert` it, or `ask` how much of it is applied."""
 
     database: str
     migration: str
@@ -348,7 +348,9 @@ class SimulatedSite:
             "databases": {
                 name: {
                     "applied": tuple(it.applied),
-                    "unfinished": sorted(e.name for e in it.ledger.values() if not e.finished_at),
+                    "unfinished": sorted(
+                        it.partly.union(e.name for e in it.ledger.values() if not e.finished_at)
+                    ),
                     "tables": dict(it.tables),
                     "snapshots": {label: kept.snapshot.verified for label, kept in it.snapshots.items()},
                     "closed": it.closed,

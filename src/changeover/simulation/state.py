@@ -120,6 +120,7 @@ class Copy:
     writes: tuple[range, ...]
     ledger: dict[str, Applied]
     applied: tuple[str, ...]
+    partly: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ class Store:
     """A database. `writes` are those of the clients, `tables` the rows that were there before, by their ids.
 
     `applied` are all migrations in effect in their order, those that the application applies itself among them.
+    `partly` are those of the latter that were begun, in either direction, and did not come to their end.
     `closed` is what a restore leaves that did not come to its end. `locked_until` is when the last of the long
     transactions ends that hold a lock on what a migration needs. `waited` is the longest that one has waited for it:
     whoever wants to write waits behind it.
@@ -137,6 +139,7 @@ class Store:
     writes: list[range] = field(default_factory=list)
     ledger: dict[str, Applied] = field(default_factory=dict)
     applied: list[str] = field(default_factory=list)
+    partly: set[str] = field(default_factory=set)
     snapshots: dict[str, Copy] = field(default_factory=dict)
     drafts: dict[str, Copy] = field(default_factory=dict)
     closed: bool = False
@@ -163,6 +166,7 @@ class Store:
             writes=list(self.writes),
             ledger=dict(self.ledger),
             applied=list(self.applied),
+            partly=set(self.partly),
             snapshots=dict(self.snapshots),
             drafts=dict(self.drafts),
         )

@@ -1,8 +1,11 @@
 """A whole rehearsal of today's rolling plan, small enough for a test."""
 
+import msgspec
 import pytest
 
 from changeover.model.plan import Facts, Plan
+from changeover.model.release import CommandMigration, Migrations
+from changeover.model.site import Unit
 from changeover.rehearsal import End, Rehearsal, rehearse, replay
 from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
@@ -59,3 +62,25 @@ def test_the_same_rehearsal_comes_to_the_same() -> None:
     """Nothing in it depends on real time, on chance that was not seeded, or on how many share the work."""
     plan = a_plan()
     assert rehearse(plan, pairs=20, seed=7, workers=1) == rehearse(plan, pairs=20, seed=7, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [("host-dies:abort", End.FELL_BACK), ("conductor-dies-effect-dies", End.DONE)]
+)
+@pytest.mark.parametrize("undo", ["unexpand", ""], ids=["undone", "restored"])
+def test_half_of_the_applications_own_migration_is_met(name: str, end: End, undo: str) -> None:
+    """What is left of it in the middle is taken back, by its undo or by the snapshot, or brought to its end."""
+    described = a_site(2)
+    bound = dict.fromkeys(("expand", "expanded", "unexpand"), Unit("app.service"))
+    application = msgspec.structs.replace(
+        described.application, capabilities={**described.application.capabilities, **bound}
+    )
+    own = CommandMigration("own", "expand", "expanded", "app1", undo=undo)
+    plan = STRATEGIES["rolling"](
+        msgspec.structs.replace(described, application=application),
+        a_release(keep_serving=1, migrations=(Migrations("main", (own,)),)),
+        Facts(),
+    )
+    again = replay(plan, f"main/expand/own:{name}")
+    assert again.end is end
+    assert (again.findings, again.asks) == ((), "")

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from changeover.errors import ApplicationError, BalancerError, DatabaseError, HostError
-from changeover.model.release import SqlMigration
+from changeover.model.release import CommandMigration, Migrations, SqlMigration
+from changeover.model.site import Unit
 from changeover.ports import AdminState
 from changeover.simulation import EPOCH, Durations, Fault, LoopClock, SimulatedSite, aimed, run
 from tests.sites import EXPAND, a_release, a_site
@@ -142,6 +144,91 @@ def test_a_fault_strikes_once_and_what_it_is_aimed_at() -> None:
         assert none.hit is None
 
     run(aim)
+
+
+def a_site_that_migrates_itself(clock: LoopClock) -> SimulatedSite:
+    """Two nodes, and a migration of the application's own."""
+    described = a_site(2)
+    bound = dict.fromkeys(("expand", "expanded", "unexpand"), Unit("app.service"))
+    application = msgspec.structs.replace(
+        described.application, capabilities={**described.application.capabilities, **bound}
+    )
+    described = msgspec.structs.replace(described, application=application)
+    own = CommandMigration("own", "expand", "expanded", "app1", undo="unexpand")
+    return SimulatedSite(
+        described, "v1", clock, release=a_release(migrations=(Migrations("main", (own,)),)), abilities={}
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "timeout", "half"),
+    [
+        (Fault.BROKEN_OFF, 60.0, True),
+        (Fault.HOST_DIES, 60.0, True),
+        (Fault.SLOW, 3.0, True),
+        (None, 60.0, True),
+        (Fault.REFUSED, 60.0, False),
+        (Fault.HANGS, 60.0, False),
+    ],
+    ids=str,
+)
+def test_half_of_the_applications_own_migration_is_left_until_it_is_done_again(
+    fault: Fault | None, timeout: float, half: bool
+) -> None:
+    """In either direction, by a failure in the middle, a dead host or a dead conductor (None): it says `partly`."""
+
+    async def strike(clock: LoopClock) -> None:
+        site = a_site_that_migrates_itself(clock)
+
+        async def call(capability: str) -> None:
+            values = {"release": "v1", "lock_timeout": "1"}
+            await site.application.do(capability, "app1", timeout=timeout, **values)
+
+        async def fail(capability: str) -> None:
+            if fault is None:
+                conductor = asyncio.create_task(call(capability))
+                await clock.sleep(site.durations.migrate / 2)
+                conductor.cancel()
+                await asyncio.gather(conductor, return_exceptions=True)
+                return
+            with aimed(fault), pytest.raises(ApplicationError):
+                await call(capability)
+            site.mend()
+
+        async def says() -> str:
+            return (await site.application.ask("expanded", "app1")).value
+
+        before = site.state()
+        for do, failed, there in (("expand", "no", "yes"), ("unexpand", "yes", "no")):
+            await fail(do)
+            assert await says() == ("partly" if half else failed)
+            assert site.state()["databases"]["main"]["unfinished"] == (["own"] if half else [])
+            await call(do)
+            assert await says() == there
+        await fail("expand")
+        await call("unexpand")
+        assert await says() == "no"
+        assert site.state()["databases"] == before["databases"]
+
+    run(strike)
+
+
+def test_a_restore_leaves_no_half_of_a_migration() -> None:
+    """What the application says of it is what it said when the snapshot was taken."""
+
+    async def restore(clock: LoopClock) -> str:
+        site = a_site_that_migrates_itself(clock)
+        database = site.databases["main"]
+        await database.snapshot("s")
+        await database.verify_snapshot("s")
+        with aimed(Fault.BROKEN_OFF), pytest.raises(ApplicationError):
+            await site.application.do("expand", "app1", release="v1", lock_timeout="1")
+        fork = site.fork(clock)
+        await fork.databases["main"].restore("s")
+        assert (await site.application.ask("expanded", "app1")).value == "partly"
+        return (await fork.application.ask("expanded", "app1")).value
+
+    assert run(restore) == "no"
 
 
 @pytest.mark.parametrize("ends", [True, False])
