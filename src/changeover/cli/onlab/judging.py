@@ -68,9 +68,11 @@ def _ended(seen: Seen) -> Iterator[Wrong]:
     if status.in_flight:
         yield "nothing is in flight", f"{status.in_flight} steps are"
     if seen.upgraded:
-        yield from (("done is done", it) for it in _unfinished(seen))
+        if left := list(_unfinished(seen)):
+            yield "done is done", "; ".join(left)
     elif status.state is RunState.FELL_BACK:
-        yield from (("fell back to where it began", it) for it in _differences(seen))
+        if differs := _differences(seen):
+            yield "fell back to where it began", "; ".join(differs)
     elif not status.ended:
         _, question = seen.questions[-1] if seen.questions else (0.0, None)
         if question is None or not question.text.strip():
