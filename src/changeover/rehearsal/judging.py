@@ -13,8 +13,8 @@ from changeover.engine.events import (
     StepChanged,
 )
 from changeover.engine.fold import RunStatus
-from changeover.fallback import MIGRATES
-from changeover.model.plan import Plan, snapshot_label
+from changeover.fallback import MIGRATES, direction
+from changeover.model.plan import Direction, Plan, snapshot_label
 from changeover.model.states import RunState, StepState
 from changeover.rehearsal.asking import Asked
 from changeover.rehearsal.watching import Violation
@@ -36,7 +36,7 @@ class Judged:
 def ended(plan: Plan, status: RunStatus, site: SimulatedSite, before: Mapping[str, object]) -> Judged:
     """Of a run that has ended, some time afterwards."""
     now = site.clock.now()
-    differs = [it for it in differences(before, site.state()) if not _kept(it, status)]
+    differs = [it for it in differences(before, site.state()) if not _kept(it, status, site)]
     broken: list[tuple[str, str]] = []
     match status.state:
         case RunState.DONE:
@@ -153,10 +153,18 @@ def _unfinished(plan: Plan, site: SimulatedSite) -> Iterator[str]:
                 yield f"{migration.name} is not applied to {change.database}"
 
 
-def _kept(difference: str, status: RunStatus) -> bool:
-    """What a fault itself did to a host that nobody has mended; and the snapshot of what was changed is kept."""
+def _kept(difference: str, status: RunStatus, site: SimulatedSite) -> bool:
+    """What a fault itself did, and nobody has mended; what the file says is kept; the snapshot of what was changed."""
+    plan = status.first_plan
     if difference.startswith("hosts.") and difference.partition(":")[0].endswith(OF_THE_FAULT):
         return True
+    if difference.startswith("pools.") and not all(host.reached for host in site.hosts.values()):
+        return True
+    for stage in plan.stages:
+        if direction(stage, plan) is Direction.KEEP:
+            stores = {step.do.target for step in stage.steps if step.do.action in MIGRATES}
+            if any(difference.startswith(f"databases.{it}.applied") for it in stores):
+                return True
     changed = {
         step.do.target
         for step in status.first_plan.steps()
