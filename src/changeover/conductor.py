@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -24,6 +24,7 @@ from changeover.model.estimates import measured
 from changeover.model.plan import Facts, Plan
 from changeover.model.release import Release
 from changeover.model.site import Site
+from changeover.model.states import RunState
 from changeover.model.values import Verdict
 from changeover.ports import World
 from changeover.spec import Spec, load
@@ -230,6 +231,37 @@ class Conductor(Attached):
         run = await self.journal.create_run(plan, actor=actor, reason=reason, owner=Owner.current())
         return await self._conduct(run, plan, on_stop, observer)
 
+    async def forget(self, database: str, migration: str, *, actor: str, reason: str) -> CommandRecord | None:
+        """Strike a torn migration from the ledger, once a person has set right what it left; the note in the journal.
+
+        There is none where no run holds the site. `RefusedError` for what is not torn there, and while a conductor
+        may be at work on the site: only one whose run has stopped is not.
+        """
+        if not reason.strip():
+            raise RefusedError("forget needs a reason", hint="give it with --reason")
+        world = await self._world(self.spec.site, self.spec.release)
+        if database not in world.databases:
+            raise RefusedError(f"there is no database {database!r}; there are: {_listed(world.databases)}")
+        run = next((record for record in await self.runs() if record.ended_at is None), None)
+        if run is not None and run.conducted:
+            status = await self.journal.status(run.run)
+            if status.state is not RunState.STOPPED or status.in_flight:
+                raise RefusedError(
+                    f"run {run.run} is {status.state} and conducted: the migration may be under way",
+                    hint=f"`changeover status {run.run}`; a migration that was torn stops its run",
+                )
+        torn = [entry.name for entry in await world.databases[database].ledger() if not entry.finished_at]
+        if migration not in torn:
+            raise RefusedError(
+                f"the ledger of {database} has no unfinished {migration!r}; unfinished there: {_listed(torn)}"
+            )
+        await world.databases[database].forget(migration)
+        if run is None:
+            return None
+        return await self.send(
+            Verb.FORGET, actor=actor, step=f"{database}/{migration}", reason=reason, run=run.run
+        )
+
     async def _facts(self, site: Site, release: Release) -> Facts:
         return await live.facts(site, await self._world(site, release))
 
@@ -260,6 +292,10 @@ def _differences(planned: Facts, seen: Facts) -> list[str]:
             f"the server of {database} is", planned.servers.get(database), seen.servers.get(database)
         )
     return said
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _differ(what: str, planned: str | None, seen: str | None) -> list[str]:

@@ -72,7 +72,7 @@ async def unfinished_migrations(db: Database) -> Verdict:
             subject,
             Outcome.BAD,
             f"begun and never finished: {', '.join(unfinished)}",
-            "see what it left in the database, set it right, then strike it from `changeover_migration`",
+            "see what it left in the database, set it right, then strike it from the ledger: `changeover forget`",
         )
     return Verdict(
         subject, Outcome.GOOD, f"{count(len(ledger), 'migration')} applied" if ledger else "no migrations yet"

@@ -1,4 +1,4 @@
-"""`pause`, `continue`, `retry`, `skip`, `approve`, `refuse`, `abort`: what a person tells a run."""
+"""`pause`, `continue`, `retry`, `skip`, `approve`, `refuse`, `abort`, `forget`: what a person tells a run."""
 
 from typing import Annotated
 
@@ -11,6 +11,13 @@ from changeover.errors import RefusedError
 from changeover.report.document import Text, Tone
 
 app = typer.Typer(rich_help_panel="While it runs")
+
+_NOTES = {
+    "": "no run holds the site, so no journal has it",
+    "stored": "the next conductor of the run notes it in the journal",
+    "taken": "it is in the journal of the run",
+    "refused": "the run has ended meanwhile, so its journal does not have it",
+}
 
 StepId = Annotated[str, typer.Argument(metavar="STEP", help="The step, as `changeover plan` names it.")]
 RunName = Annotated[str | None, typer.Option("--run", help="Which run; the one under way if not given.")]
@@ -80,6 +87,29 @@ async def abort(
 ) -> Exit:
     """Go back to where the run began; what is in flight finishes first. `plan --fallback` shows the way."""
     return await _tell(settings, Verb.LEAVE if stay else Verb.ABORT, run=run, reason=reason)
+
+
+@command(app, "changeover forget main 002_words --reason 'dropped the half of it by hand'")
+async def forget(
+    settings: Settings,
+    database: Annotated[str, typer.Argument(metavar="DATABASE", help="The database, as the site names it.")],
+    migration: Annotated[
+        str, typer.Argument(metavar="MIGRATION", help="The unfinished entry, as `changeover check` names it.")
+    ],
+    reason: NeededReason,
+) -> Exit:
+    """Strike a torn migration from the ledger, after you have set right by hand what it left in the database.
+
+    Refused while a run is conducted on the site, unless that has stopped. Nothing but the ledger is changed.
+    """
+    note = await settings.conductor.forget(database, migration, actor=actor(), reason=reason)
+    struck = f"struck {migration} from the ledger of {database}"
+    outcome = note.outcome or "stored" if note else ""
+    settings.output.answer(
+        {"database": database, "migration": migration, "outcome": outcome},
+        lambda: Text(f"{struck}; {_NOTES[outcome]}", Tone.GOOD),
+    )
+    return Exit.DONE
 
 
 async def _tell(

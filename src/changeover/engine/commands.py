@@ -85,6 +85,8 @@ def _taken(command: Command, refused: str = "") -> CommandTaken:
 def _obey(command: Command, status: RunStatus) -> tuple[list[Event], str]:
     if status.ended:
         raise RefusedError(f"the run has ended: {status.state}")
+    if command.verb is Verb.FORGET:  # it has happened, whatever the run does
+        return [], "noted"
     if status.aborting:
         raise RefusedError("the run is being aborted; what is in flight finishes first")
     if command.verb in WITH_A_REASON and not command.reason.strip():

@@ -18,7 +18,10 @@ FAILURE_BUDGET = "failure budget"
 
 
 class Verb(StrEnum):
-    """What a person may tell a run. *abort*: go back to where it began; *leave*: end it where it is."""
+    """What a person may tell a run. *abort*: go back to where it began; *leave*: end it where it is.
+
+    *forget* tells what was done beside it: a torn migration was struck from a database's ledger.
+    """
 
     PAUSE = "pause"
     CONTINUE = "continue"
@@ -28,6 +31,7 @@ class Verb(StrEnum):
     REFUSE = "refuse"
     ABORT = "abort"
     LEAVE = "leave"
+    FORGET = "forget"
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="event"):
@@ -92,7 +96,10 @@ class StepChanged(_Event, frozen=True, tag="step"):
 
 
 class CommandTaken(_Event, frozen=True, tag="command"):
-    """A person's command was obeyed or, if `refused` says why, refused."""
+    """A person's command was obeyed or, if `refused` says why, refused.
+
+    `step` is `DATABASE/MIGRATION` where one was forgotten.
+    """
 
     command: int
     verb: Verb

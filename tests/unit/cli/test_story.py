@@ -7,6 +7,7 @@ import pytest
 
 from changeover.cli.plans import read_plan
 from changeover.model.release import Batch, Gate
+from changeover.ports import Applied
 from changeover.simulation.site import differences
 from changeover.spec import starter
 from tests.terminalkit import Terminal, a_terminal
@@ -216,6 +217,41 @@ def test_an_empty_reason_is_refused_at_once(changeover: Terminal) -> None:
     changeover("run", "--yes")
     assert changeover("abort", "--reason", " ").code == 4
     assert changeover("skip", "app1/start", "--reason", "").code == 4
+
+
+def test_a_torn_migration_is_struck_from_the_ledger(changeover: Terminal) -> None:
+    """By its name alone and with a reason; a finished one stays. Without a run nobody needs to be told."""
+    ledger = changeover.site.stores["main"].ledger
+    ledger["010"] = Applied("010", "c", 1.0, 0)
+    ledger["009"] = Applied("009", "c", 1.0, 2.0)
+    for arguments, why in [
+        (("mian", "010"), "there is no database 'mian'; there are: main"),
+        (("main", "009"), "the ledger of main has no unfinished '009'; unfinished there: 010"),
+    ]:
+        refused = changeover("forget", *arguments, "--reason", "x")
+        assert (refused.code, why in refused.err) == (4, True)
+    assert changeover("forget", "main", "010").code == 2
+    assert changeover("forget", "main", "010", "--reason", " ").code == 4
+    assert list(ledger) == ["010", "009"]
+    struck = changeover("forget", "main", "010", "--reason", "dropped by hand")
+    assert (struck.code, struck.out) == (
+        0,
+        "struck 010 from the ledger of main; no run holds the site, so no journal has it\n",
+    )
+    assert list(ledger) == ["009"]
+
+
+def test_what_was_forgotten_is_noted_by_the_next_conductor(changeover: Terminal) -> None:
+    """The run has none at the moment: the note is kept, and in the log with who, what and why."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    changeover.site.nodes["app1"].broken.clear()
+    changeover.site.stores["main"].ledger["010"] = Applied("010", "c", 1.0, 0)
+    struck = changeover("forget", "main", "010", "--reason", "dropped by hand", "--json")
+    assert struck.json == {"database": "main", "migration": "010", "outcome": "stored"}
+    changeover("retry", "app1/start")
+    assert changeover("resume").code == 0
+    assert "forget main/010, by ann: dropped by hand" in " ".join(changeover("log").out.split())
 
 
 def test_finalize_with_skipped_steps_needs_a_word(changeover: Terminal) -> None:

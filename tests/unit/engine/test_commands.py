@@ -78,6 +78,7 @@ def tell(verb: Verb, step: str = "", reason: str = "because", **more: bool) -> C
         (standing(), tell(Verb.ABORT), []),
         (standing(R.STOPPED, stop=S.FAILED), tell(Verb.ABORT), []),
         (standing(stop=S.RUNNING), tell(Verb.LEAVE), []),
+        (standing(R.STOPPED, stop=S.FAILED), tell(Verb.FORGET, "torn"), []),
     ],
 )
 def test_it_is_obeyed(status: RunStatus, command: Command, leads_to: list[str]) -> None:

@@ -111,7 +111,7 @@ def unfinished(entry: Applied) -> DatabaseError:
     return DatabaseError(
         f"{entry.name} was begun at {moment(entry.started_at)} and has not been finished: "
         "part of it may be in the database",
-        hint="see what is there, complete it or take it back by hand, then strike it from the ledger (forget)",
+        hint="see what is there, complete it or take it back by hand, then strike it from the ledger: `changeover forget`",
     )
 
 

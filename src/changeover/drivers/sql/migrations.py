@@ -13,7 +13,7 @@ from changeover.drivers.sql.session import Session
 from changeover.errors import DatabaseError, LockTimeoutError
 from changeover.model.release import SqlMigration
 
-BY_HAND = "complete it or take it back by hand, then strike it from the ledger (forget)"
+BY_HAND = "complete it or take it back by hand, then strike it from the ledger: `changeover forget`"
 
 
 class Dialect(Protocol):
