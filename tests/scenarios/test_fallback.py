@@ -211,7 +211,7 @@ async def _load(lab: LabUnderTest, directory: Path) -> AsyncIterator[Path]:
 
 
 async def _state(operator: Operator) -> dict[str, object]:
-    """What a way back has to restore: versions, releases on disk, pool, schema, snapshots."""
+    """What a way back has to restore: versions, releases on disk, pool, schema."""
     lab = operator.lab
     releases = {
         node: lab.run_on(node, "ls /opt/app/releases; readlink /opt/app/current") for node in lab.nodes

@@ -14,6 +14,8 @@ from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
 from tests.terminalkit import Terminal, a_terminal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def changeover(

@@ -58,6 +58,7 @@ def test_a_replay_stops_at_the_question_that_it_has_no_answer_to() -> None:
     assert set(again.replies) == {"retry", "abort", "leave"}
 
 
+@pytest.mark.slow
 def test_the_same_rehearsal_comes_to_the_same() -> None:
     """Nothing in it depends on real time, on chance that was not seeded, or on how many share the work."""
     plan = a_plan()
