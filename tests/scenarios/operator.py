@@ -50,6 +50,7 @@ class Operator:
         )
         self.conductor = Conductor(msgspec.structs.replace(spec, site=site, release=changed), str(journal))
         self._when: list[tuple[str, StepState, Callable[[], object]]] = []
+        AT_WORK.append(self)
 
     def when(self, step: str, state: StepState, happens: Callable[[], object]) -> None:
         """Let it happen as soon as that step is recorded in that state, once."""
@@ -113,6 +114,10 @@ class Operator:
             if (event.step, event.state) == (step, state):
                 self._when.remove(entry)
                 happens()
+
+
+AT_WORK: list[Operator] = []
+"""Those who have not let go of the site yet."""
 
 
 def stopped_at(status: RunStatus) -> list[str]:
