@@ -78,6 +78,7 @@ class _Begun:
     def __init__(self, plan: Plan, reached: Mapping[str, Reached]) -> None:
         self.plan = plan
         self.reached = reached
+        self.changed = {it.do.target for it in plan.steps() if it.id in reached and it.do.action in MIGRATES}
 
     def steps(self, stage: Stage) -> list[Step]:
         """Those of the stage that were begun, in their order."""
@@ -86,10 +87,7 @@ class _Begun:
     def needed(self, step: Step) -> bool:
         """Whether it took the snapshot of a database that was changed since: that is the only copy of what was."""
         label = step.do.params.get("label")
-        used = {
-            it.do.target for it in self.plan.steps() if it.id in self.reached and it.do.action in MIGRATES
-        }
-        return label is not None and step.do.target in used
+        return label is not None and step.do.target in self.changed
 
     def troubled(self) -> set[str]:
         """The units of which a step was begun and did not come to its end, as when one is not well afterwards."""
