@@ -53,8 +53,11 @@ class Step(Value, frozen=True):
     while planning, from the facts then known. `restore` labels the snapshot that takes it back where they
     cannot. Where there is neither, `undo_note` says why.
     `unit` is what the failure budgets count: the node that the step belongs to.
-    `person` marks a gate: it waits for `approve` and is never performed. `estimate` is the median of what it
-    took here before, and `at_worst` the 90th percentile, as `basis` says; without a history there is but one.
+    `person` marks a gate: it waits for `approve` and is never performed; `who` names those who may give it, anybody
+    if it is empty. `owner` is whose step it is, and `planned` when it is to begin (seconds since the epoch; 0: no time
+    is set). `answers`: what a person may choose when it has failed, instead of only trying again → what that does.
+    `estimate` is the median of what it took here before, and `at_worst` the 90th percentile, as `basis` says; without
+    a history there is but one.
     """
 
     id: str
@@ -73,6 +76,10 @@ class Step(Value, frozen=True):
     basis: str = ""
     unit: str = ""
     person: bool = False
+    who: tuple[str, ...] = ()
+    owner: str = ""
+    planned: float = 0.0
+    answers: Mapping[str, str] = {}
 
 
 class Promise(Value, frozen=True):
@@ -110,13 +117,15 @@ class Facts(Value, frozen=True):
     """What was seen of the live site when the plan was made; the run refuses a site where it differs.
 
     `versions`: node → running version. `pools`: balancer → server → admin state. `schemas`: database →
-    names of the migrations in its ledger. `servers`: database → server version.
+    names of the migrations in its ledger. `servers`: database → server version. `deployments`: what of the
+    application is flushed by itself → `active` or `inactive`.
     """
 
     versions: Mapping[str, str] = {}
     pools: Mapping[str, Mapping[str, str]] = {}
     schemas: Mapping[str, tuple[str, ...]] = {}
     servers: Mapping[str, str] = {}
+    deployments: Mapping[str, str] = {}
 
 
 class Budget(Value, frozen=True):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from changeover.model.values import Value
+from changeover.model.values import Secret, Value
 
 
 class SqlMigration(Value, frozen=True, tag_field="kind", tag="sql"):
@@ -136,8 +136,125 @@ class Fallback(Value, frozen=True):
     stages: Mapping[str, str] = {}
 
 
+class Late(StrEnum):
+    """What is done at the latest safe moment: stop and ask a person, or begin the way back."""
+
+    ASK = "ask"
+    FALL_BACK = "fall-back"
+
+
+class Window(Value, frozen=True):
+    """The time in which the site may be closed: seconds since the epoch, told to people in the time zone `zone`.
+
+    The latest safe moment is `closes`, less the time that the way back takes, less `margin` (seconds). `warn` is how
+    many seconds ahead of it people are told.
+    """
+
+    opens: float
+    closes: float
+    zone: str = "UTC"
+    margin: float = 0.0
+    warn: float = 900.0
+    late: Late = Late.ASK
+
+
+class Duty(Value, frozen=True):
+    """Who owns a step or a stage, and when it is planned to begin (seconds since the epoch; 0: no time is set)."""
+
+    owner: str = ""
+    at: float = 0.0
+
+
+class Person(Value, frozen=True):
+    """Somebody who takes part, and how they are reached."""
+
+    name: str
+    contact: str = ""
+
+
+class Expectation(Value, frozen=True):
+    """What the application must answer to a question before anything is stopped."""
+
+    ask: str
+    answer: str
+
+
+class Flush(Value, frozen=True):
+    """How long a flush may make no progress before it counts as stalled, and how often it is asked (seconds)."""
+
+    stall: float = 300.0
+    poll: float = 2.0
+
+
+class Kept(Value, frozen=True):
+    """Files or directories of each node that are copied to a directory outside of the installation, and put back."""
+
+    paths: tuple[str, ...]
+    to: str
+
+
+class Property(Value, frozen=True):
+    """A key of a properties file on each node: its value while a new version starts for the first time, and after."""
+
+    file: str
+    key: str
+    first: str
+    then: str
+
+
+class KnownIssue(Value, frozen=True):
+    """What may stand in a log: at most `most` times, in that version and step (empty: any), until `expires`.
+
+    `expires` is in seconds since the epoch, 0: never; `owner` is who has looked into it.
+    """
+
+    pattern: str
+    most: int = 1
+    version: str = ""
+    step: str = ""
+    owner: str = ""
+    expires: float = 0.0
+
+
+class LogWatch(Value, frozen=True):
+    """A log of each node, read from where it stood when the node was started.
+
+    A line that matches one of `errors` and none of `known` stops the run, and is shown with `context` lines around it.
+    """
+
+    path: str
+    errors: tuple[str, ...]
+    known: tuple[KnownIssue, ...] = ()
+    context: int = 3
+
+
+class Moment(StrEnum):
+    """What people are told of."""
+
+    WINDOW_OPENS = "window-opens"
+    WAITS = "waits"
+    GO_NO_GO = "go-no-go"
+    LATEST_SAFE_MOMENT = "latest-safe-moment"
+    OPENED = "opened"
+    STOPPED = "stopped"
+    FALLS_BACK = "falls-back"
+    ENDED = "ended"
+
+
+class Notice(Value, frozen=True):
+    """Who is told of which moments: `to` is an address that Apprise understands."""
+
+    name: str
+    to: Secret
+    on: frozenset[Moment] = frozenset(Moment)
+
+
 class Release(Value, frozen=True):
-    """The upgrade that is wanted. `estimates`: kind of action → how many seconds it takes, as a rule."""
+    """The upgrade that is wanted. `estimates`: kind of action → how many seconds it takes, as a rule.
+
+    `duties`: stage or step → who owns it, and when. `sign_off` names who must agree before the site is opened;
+    `afterwards` is left to do for people when the upgrade is done.
+    """
 
     from_version: str
     to_version: str
@@ -152,3 +269,15 @@ class Release(Value, frozen=True):
     coexistence: Coexistence = Coexistence()
     fallback: Fallback = Fallback()
     estimates: Mapping[str, float] = {}
+    window: Window | None = None
+    duties: Mapping[str, Duty] = {}
+    people: tuple[Person, ...] = ()
+    channel: str = ""
+    sign_off: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+    flush: Flush = Flush()
+    kept: tuple[Kept, ...] = ()
+    properties: tuple[Property, ...] = ()
+    logs: tuple[LogWatch, ...] = ()
+    afterwards: tuple[str, ...] = ()

@@ -116,13 +116,17 @@ Binding = Shell | Http | Sql | File | Unit
 
 
 class Application(Value, frozen=True):
-    """What is upgraded: its nodes, and how it performs each capability. `pack` names where they came from."""
+    """What is upgraded: its nodes, and how it performs each capability. `pack` names where they came from.
+
+    `head` is the node that goes first; the first one where it is not named.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     capabilities: Mapping[str, Binding]
     pack: str = ""
     variables: Mapping[str, str] = {}
+    head: str = ""
 
 
 class BalancerConfig(Value, frozen=True):
@@ -160,7 +164,27 @@ class DatabaseConfig(Value, frozen=True):
         return self.driver != "mariadb"
 
 
-T = TypeVar("T", HostConfig, Node, BalancerConfig, DatabaseConfig)
+class AccessConfig(Value, frozen=True):
+    """An access gate: who comes in through the `ports` of the `hosts` while the site is closed to the public.
+
+    `allow`: port → the addresses and networks that come in all the same. `page` is the port on the same host where
+    the maintenance page is served, to which everybody else is sent; 0: they are refused. `established` says what
+    becomes of connections that are there when it closes: `keep` or `cut`. `outside` names hosts that belong to the
+    public, from which it is tried.
+    """
+
+    name: str
+    driver: str
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...]
+    allow: Mapping[str, tuple[str, ...]] = {}
+    page: int = 0
+    established: str = "cut"
+    outside: tuple[str, ...] = ()
+    options: Mapping[str, Json] = {}
+
+
+T = TypeVar("T", HostConfig, Node, BalancerConfig, DatabaseConfig, AccessConfig)
 
 
 class Site(Value, frozen=True):
@@ -171,6 +195,13 @@ class Site(Value, frozen=True):
     application: Application
     balancers: tuple[BalancerConfig, ...] = ()
     databases: tuple[DatabaseConfig, ...] = ()
+    access: tuple[AccessConfig, ...] = ()
+
+    @property
+    def head(self) -> Node:
+        """The node that goes first."""
+        name = self.application.head
+        return self.node(name) if name else self.application.nodes[0]
 
     def host(self, name: str) -> HostConfig:
         """The host of that name; `SpecError` if there is none."""
@@ -187,6 +218,10 @@ class Site(Value, frozen=True):
     def database(self, name: str) -> DatabaseConfig:
         """The database of that name; `SpecError` if there is none."""
         return _named(self.databases, name, "database")
+
+    def gate(self, name: str) -> AccessConfig:
+        """The access gate of that name; `SpecError` if there is none."""
+        return _named(self.access, name, "access gate")
 
 
 def _named(items: tuple[T, ...], name: str, what: str) -> T:
