@@ -1,5 +1,6 @@
 """What a lab consists of."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,3 +45,22 @@ def test_a_layout_survives_its_file(tmp_path: Path) -> None:
     layout = Layout(name="x", database=DatabaseKind.MARIADB, form=Form.EMBEDDED, keep_balancer_state=False)
     layout.write(tmp_path / "lab.json")
     assert read_layout(tmp_path / "lab.json") == layout
+
+
+def test_an_unknown_application_is_refused_with_the_known() -> None:
+    """The error for a mistyped application names those there are."""
+    with pytest.raises(LabError) as error:
+        Layout(app="note")
+    assert error.value.message == "there is no application 'note'"
+    assert error.value.hint is not None
+    assert "notes" in error.value.hint
+
+
+def test_a_lab_of_before_there_were_several_is_one_of_notes(tmp_path: Path) -> None:
+    """A layout stored without an application is read."""
+    path = tmp_path / "lab.json"
+    Layout().write(path)
+    stored = json.loads(path.read_text())
+    del stored["app"]
+    path.write_text(json.dumps(stored))
+    assert read_layout(path) == Layout()

@@ -9,7 +9,7 @@ from changeover.lab import DatabaseKind, Layout, Role
 from changeover.lab.balancer import haproxy_config
 from changeover.lab.database import setup_sql
 from changeover.lab.image import build_command, digest
-from changeover.lab.releases import contents, write_tar
+from changeover.lab.releases import base_schema, contents, write_tar
 from changeover.lab.reset import scripts
 from changeover.lab.seed import Seed
 from changeover.lab.world import hardware_address
@@ -111,7 +111,7 @@ def test_a_seed_enables_its_own_units_and_the_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [DatabaseKind.POSTGRESQL, DatabaseKind.MARIADB])
 def test_the_setup_makes_user_database_and_schema(kind: DatabaseKind) -> None:
     """Either database gets the same schema."""
-    sql = setup_sql(kind, "app", "app", "secret")
+    sql = setup_sql(kind, "app", "app", "secret", base_schema())
     assert "CREATE DATABASE app" in sql
     assert "'secret'" in sql
     assert "CREATE TABLE IF NOT EXISTS notes" in sql

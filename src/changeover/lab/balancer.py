@@ -1,6 +1,11 @@
 """HAProxy's configuration, the same for both forms of the lab."""
 
-from changeover.lab.layout import APP_PORT, Member
+import csv
+import http.client
+import io
+
+from changeover.lab.inside import Window
+from changeover.lab.layout import APP_PORT, BALANCER_STATS_PORT, Member
 
 BACKEND = "app"
 
@@ -67,3 +72,16 @@ listen stats
     stats enable
     stats uri /stats
 """
+
+
+def answer(member: Member, apps: list[Member], window: Window) -> str:
+    """Return what the statistics page says; it begins with `not ` unless every server is up."""
+    status, body = window.get(member.address, BALANCER_STATS_PORT, "/stats;csv")
+    if status != http.client.OK:
+        return f"not serving: statistics page answers {status}"
+    rows = csv.DictReader(io.StringIO(body.removeprefix("# ")))
+    servers = {row["svname"]: row["status"] for row in rows if row["pxname"] == BACKEND}
+    missing = [app.name for app in apps if servers.get(app.name) != "UP"]
+    if missing:
+        return f"not all servers up: {', '.join(missing)}"
+    return f"haproxy, servers up: {len(apps)}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from changeover.lab import operations, ready
+from changeover.lab.apps import APPLICATIONS, find_application
 from changeover.lab.directory import names
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
@@ -37,9 +38,10 @@ Passed = {"allow_extra_args": True, "ignore_unknown_options": True}
 def up(
     *,
     name: Name = "lab",
-    nodes: Annotated[int, typer.Option(help="How many nodes the application has.")] = 4,
-    release: Annotated[str, typer.Option(help="Which release they run.")] = "v1",
-    database: Annotated[DatabaseKind, typer.Option(help="What they store in.")] = DatabaseKind.POSTGRESQL,
+    app: Annotated[str, typer.Option(help=f"Which application: {', '.join(APPLICATIONS)}.")] = "notes",
+    nodes: Annotated[int | None, typer.Option(help="How many nodes it has.")] = None,
+    release: Annotated[str | None, typer.Option(help="Which release they run; the oldest.")] = None,
+    database: Annotated[DatabaseKind | None, typer.Option(help="What they store in.")] = None,
     keep_balancer_state: Annotated[
         bool, typer.Option(help="Whether drain and maint outlive a reload of HAProxy.")
     ] = True,
@@ -54,31 +56,41 @@ def up(
     with _told(as_json=as_json):
         choice = Choice(Form.EMBEDDED, "asked for") if embedded else choose_form()
         _say(f"form: {choice.form} ({choice.reason})")
+        application = find_application(app)
         layout = Layout(
             name,
-            nodes,
-            release,
-            database,
+            application.nodes if nodes is None else nodes,
+            release or application.releases[0],
+            database or application.databases[0],
             choice.form,
             keep_balancer_state,
             startup_seconds,
             session_idle_seconds,
+            app,
         )
         operations.up(layout, _say)
-        said = {"lab": name, "form": choice.form, "nodes": nodes, "release": release}
-        _answer(f"lab {name} is up: {nodes} node{'s' * (nodes != 1)} of {release}", said, as_json=as_json)
+        said = {
+            "lab": name,
+            "app": app,
+            "form": choice.form,
+            "nodes": layout.nodes,
+            "release": layout.release,
+        }
+        text = f"lab {name} is up: {layout.nodes} node{'s' * (layout.nodes != 1)} of {layout.release}"
+        _answer(text, said, as_json=as_json)
 
 
 @app.command(name="install")
 def install_(
     embedded: Annotated[bool, typer.Option("--embedded", help="For the embedded form.")] = False,
+    app: Annotated[str, typer.Option(help="For which application.")] = "notes",
 ) -> None:
     """Install what the lab needs from Debian and fill the cache, so that `up` takes seconds."""
     with _told():
         form = Form.EMBEDDED if embedded else choose_form().form
         install(form, _say)
         if form is Form.HOSTS:
-            _say(f"image: {ensure_image(_say)}")
+            _say(f"image: {ensure_image(_say, find_application(app).packages)}")
         else:
             binaries = find_binaries(_say)
             _say(f"programs: {binaries.haproxy}, {binaries.postgresql}")

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from changeover.lab import inotify, ready, reset, site
+from changeover.lab import inotify, ready
 from changeover.lab.cgroup import wait_until
 from changeover.lab.directory import Directory, make_key
 from changeover.lab.faults import FILL, FILLER, Fault
 from changeover.lab.image import ensure_image, image_path
 from changeover.lab.inside import Window
 from changeover.lab.layout import Layout, Member
-from changeover.lab.releases import write_all
 from changeover.lab.roles import database_access, seed_for
 from changeover.lab.world import DEFAULT_DISK_BYTES, DISK_BYTES, World, make_disk
 
@@ -36,10 +35,10 @@ class Cluster:
         Raises:
             LabError: the image cannot be built, a host ended, or a service does not answer within a minute.
         """
-        image = ensure_image(say)
+        image = ensure_image(say, layout.application.packages)
         self.directory.create(layout)
         make_key(self.directory.key, "operator")
-        write_all(self.directory.releases)
+        layout.application.write_releases(self.directory.releases)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda member: self._prepare(member, layout), layout.members()))
         self._write_known_hosts(layout)
@@ -69,7 +68,7 @@ class Cluster:
         layout = self.layout
         for member in layout.members():
             self._restore(member)
-        for scripts in reset.scripts(layout.database):
+        for scripts in layout.application.reset(layout):
             members = [member for member in layout.members() if member.role in scripts]
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(lambda member, of=scripts: self._reseed(member, of[member.role]), members))
@@ -110,7 +109,7 @@ class Cluster:
 
     def site(self) -> dict[str, Any]:
         """Return the lab as plain data."""
-        return site.of_hosts(self.layout, self.directory)
+        return self.layout.application.site(self.layout, self.directory)
 
     def host_command(self, name: str, command: list[str]) -> list[str]:
         """Return the command that opens SSH to a host as *deploy*."""
@@ -128,7 +127,7 @@ class Cluster:
         """Give a host power, motion, link and space."""
         name, cgroup = member.name, self.world.host_cgroup(member.name)
         if self.world.host_pid(name) is None:
-            self.world.boot(member, image_path())
+            self.world.boot(member, image_path(self.layout.application.packages))
             # Its link and its shell are there when systemd is.
             wait_until(lambda: self._running_systemd(name), ready.SECONDS, f"{name} to boot")
         elif cgroup.frozen():

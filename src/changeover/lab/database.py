@@ -3,7 +3,6 @@
 from importlib import resources
 
 from changeover.lab.layout import DatabaseKind
-from changeover.lab.releases import base_schema
 
 SETUP_COMMANDS = {
     DatabaseKind.POSTGRESQL: (
@@ -18,8 +17,8 @@ def reset_sql() -> str:
     return (resources.files("changeover.lab") / "files" / "reset-postgresql.sql").read_text()
 
 
-def setup_sql(kind: DatabaseKind, name: str, user: str, password: str) -> str:
-    """Return the SQL that makes user, database and schema.
+def setup_sql(kind: DatabaseKind, name: str, user: str, password: str, schema: str) -> str:
+    """Return the SQL that makes user, database and schema, which is SQL too.
 
     The user may create databases, as snapshots and scratch copies need, and owns the application's.
     `password` must be free of quotes; those of the lab are URL-safe.
@@ -31,12 +30,12 @@ def setup_sql(kind: DatabaseKind, name: str, user: str, password: str) -> str:
             f"CREATE DATABASE {name} OWNER {user};\n"
             f"\\connect {name}\n"
             f"SET ROLE {user};\n"
-            f"{base_schema()}"
+            f"{schema}"
         )
     return (
         f"CREATE DATABASE {name};\n"
         f"CREATE USER '{user}'@'%' IDENTIFIED BY '{password}';\n"
         f"GRANT ALL ON *.* TO '{user}'@'%';\n"
         f"USE {name};\n"
-        f"{base_schema()}"
+        f"{schema}"
     )

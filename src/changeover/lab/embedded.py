@@ -22,8 +22,8 @@ from changeover.lab.faults import Fault
 from changeover.lab.inside import Window
 from changeover.lab.layout import BALANCER_ADMIN_PORT, BALANCER_STATS_PORT, DatabaseKind, Layout, Member, Role
 from changeover.lab.programs import Binaries, find_binaries
-from changeover.lab.releases import contents, write_all
-from changeover.lab.roles import DATABASE_NAME, DATABASE_USER, application_config, database_access
+from changeover.lab.releases import contents
+from changeover.lab.roles import application_config, database_access
 from changeover.lab.service import Service
 
 _FILES = resources.files("changeover.lab") / "files"
@@ -51,7 +51,7 @@ class Embedded:
             raise LabError("the embedded lab has no MariaDB", hint="--database postgresql")
         binaries = find_binaries(say)
         self.directory.create(layout)
-        write_all(self.directory.releases)
+        layout.application.write_releases(self.directory.releases)
         self.directory.write_credentials(database_access(layout, self.directory))
         for member in layout.members():
             self._prepare(member, layout, binaries)
@@ -272,7 +272,8 @@ class Embedded:
         with self.window() as window:
             ready.wait_ready(layout, window, ended=lambda _: None, only=[member.name])
         password = self.directory.database_password.read_text()
-        sql = reset_sql() + setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, password)
+        name, schema = layout.application.database, layout.application.schema()
+        sql = reset_sql() + setup_sql(layout.database, name, name, password, schema)
         where = ["-h", member.address, "-p", str(layout.database.port), "-U", "postgres", "-d", "postgres"]
         psql = [(host / "psql").read_text(), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]
         secret = {"PGPASSWORD": self.directory.sudo_password.read_text()}

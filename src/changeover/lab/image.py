@@ -72,19 +72,21 @@ mkdir -p "$root/srv/releases" "$root/opt/app/releases" "$root/etc/app"
 """
 
 
-def digest() -> str:
+def digest(further: Sequence[str] = ()) -> str:
     """Return the digest of the recipe: an image is built anew when what goes into it changes."""
-    recipe = "\n".join((SUITE, *PACKAGES, CUSTOMIZE))
+    recipe = "\n".join((SUITE, *PACKAGES, *further, CUSTOMIZE))
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
-def image_path() -> Path:
-    """Return where the image is, or will be."""
-    return cache_dir() / f"image-{SUITE}-{digest()}"
+def image_path(further: Sequence[str] = ()) -> Path:
+    """Return where the image with further packages is, or will be."""
+    return cache_dir() / f"image-{SUITE}-{digest(further)}"
 
 
-def build_command(target: Path, hook: Path, apt_options: Sequence[str] = ()) -> list[str]:
-    """Return the command that makes the image in `target`, with further lines of apt.conf(5)."""
+def build_command(
+    target: Path, hook: Path, apt_options: Sequence[str] = (), further: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that makes the image in `target`, with further lines of apt.conf(5) and further packages."""
     return [
         "mmdebstrap",
         "--quiet",
@@ -92,7 +94,7 @@ def build_command(target: Path, hook: Path, apt_options: Sequence[str] = ()) -> 
         "--variant=minbase",
         "--format=directory",
         "--skip=check/empty",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join((*PACKAGES, *further))}",
         "--aptopt=Acquire::Languages none",
         "--aptopt=Acquire::Check-Valid-Until false",
         *(f"--aptopt={option}" for option in apt_options),
@@ -105,8 +107,8 @@ def build_command(target: Path, hook: Path, apt_options: Sequence[str] = ()) -> 
     ]
 
 
-def ensure_image(say: Callable[[str], None] = lambda _: None) -> Path:
-    """Return the image, building it when the cache has none; `say` is told before the minute that takes.
+def ensure_image(say: Callable[[str], None] = lambda _: None, further: Sequence[str] = ()) -> Path:
+    """Return the image with further packages, building it when the cache has none; `say` is told before the minute that takes.
 
     It is built beside its place and renamed, so that an interrupted build leaves only a directory that the next
     build removes.
@@ -114,18 +116,18 @@ def ensure_image(say: Callable[[str], None] = lambda _: None) -> Path:
     Raises:
         LabError: mmdebstrap failed; the error carries the end of its output.
     """
-    image = image_path()
+    image = image_path(further)
     if image.exists():
         return image
     with wait_for(image.with_suffix(".lock")):
         if image.exists():
             return image
         say(f"building the image of the hosts in {image} (once; a minute or two)")
-        _build(image)
+        _build(image, further)
     return image
 
 
-def _build(image: Path) -> None:
+def _build(image: Path, further: Sequence[str]) -> None:
     partial = image.with_suffix(".partial")
     hook = image.with_suffix(".hook")
     _remove(partial)
@@ -134,7 +136,7 @@ def _build(image: Path) -> None:
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
     # In namespaces of its own: with the end of this command everything that it has started or mounted ends.
     alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command = [*alone, *build_command(partial, hook, _apt_transport())]
+    command = [*alone, *build_command(partial, hook, _apt_transport(), further)]
     try:
         done = subprocess.run(
             command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -6,8 +6,12 @@ import re
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from changeover.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from changeover.lab.apps.base import Application
 
 APP_PORT = 8000
 BALANCER_ADMIN_PORT = 9999
@@ -36,11 +40,12 @@ class DatabaseKind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a host is for."""
+    """What a host is for; OTHER is known to the application alone."""
 
     BALANCER = "balancer"
     DATABASE = "database"
     APP = "app"
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Layout:
         keep_balancer_state: whether HAProxy reads back, after a reload, the admin states it had before.
         startup_seconds: how long the application takes until it is healthy.
         session_idle_seconds: after how long without a request a session of the application ends.
+        app: which application lives there, by name.
     """
 
     name: str = "lab"
@@ -70,6 +76,7 @@ class Layout:
     keep_balancer_state: bool = True
     startup_seconds: float = 2.0
     session_idle_seconds: float = 60.0
+    app: str = "notes"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
@@ -78,15 +85,26 @@ class Layout:
             )
         if not 1 <= self.nodes <= 200:  # noqa: PLR2004  # addresses .21 to .220
             raise LabError(f"{self.nodes} nodes are not possible", hint="1 to 200")
-        if self.release not in RELEASES:
-            raise LabError(f"there is no release {self.release!r}", hint=f"one of {', '.join(RELEASES)}")
+        app = self.application
+        if self.release not in app.releases:
+            raise LabError(f"there is no release {self.release!r}", hint=f"one of {', '.join(app.releases)}")
+        if self.database not in app.databases:
+            raise LabError(
+                f"{app.name} does not store in {self.database}", hint=f"one of {', '.join(app.databases)}"
+            )
+        if self.form not in app.forms:
+            raise LabError(f"{app.name} lives in no {self.form} lab", hint=f"one of {', '.join(app.forms)}")
+
+    @property
+    def application(self) -> "Application":
+        """The application that lives there."""
+        from changeover.lab.apps import find_application  # which is made of layouts
+
+        return find_application(self.app)
 
     def members(self) -> list[Member]:
-        """Return the hosts: the balancer, the database host, then the nodes in order."""
-        net = self._network()
-        fixed = [Member("lb1", f"{net}.11", Role.BALANCER), Member("db1", f"{net}.12", Role.DATABASE)]
-        nodes = [Member(f"app{i}", f"{net}.{20 + i}", Role.APP) for i in range(1, self.nodes + 1)]
-        return fixed + nodes
+        """Return the hosts, the nodes last and in order."""
+        return self.application.members(self.nodes, self._network())
 
     def _network(self) -> str:
         """Return the first three numbers of every address.

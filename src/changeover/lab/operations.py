@@ -9,8 +9,7 @@ from changeover.lab.embedded import Embedded
 from changeover.lab.errors import LabError
 from changeover.lab.faults import Fault
 from changeover.lab.inside import Window
-from changeover.lab.layout import DatabaseKind, Form, Layout
-from changeover.lab.operator_file import write_operator_file
+from changeover.lab.layout import Form, Layout
 from changeover.lab.programs import install
 
 
@@ -88,8 +87,7 @@ def up(layout: Layout, say: Callable[[str], None] = lambda _: None) -> Lab:
             )
         try:
             lab.up(layout, say)
-            if layout.database is not DatabaseKind.NONE:
-                write_operator_file(lab.site())
+            layout.application.write_operator_file(lab.site())
         except BaseException:
             if ours:
                 lab.down()

@@ -1,17 +1,14 @@
 """When a lab is ready: each service has been asked and has answered."""
 
-import csv
 import http.client
-import io
 import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from changeover.lab.balancer import BACKEND
 from changeover.lab.errors import LabError
 from changeover.lab.inside import Window
-from changeover.lab.layout import APP_PORT, BALANCER_STATS_PORT, DatabaseKind, Form, Layout, Member, Role
+from changeover.lab.layout import DatabaseKind, Form, Layout, Member, Role
 
 SECONDS = 60.0
 
@@ -65,22 +62,11 @@ def _verdict(member: Member, layout: Layout, window: Window) -> Verdict:
     try:
         if layout.form is Form.HOSTS and not window.banner(member.address, 22).startswith("SSH-2.0"):
             return Verdict(member.name, ok=False, answer="no SSH")
-        answer = _SERVICES[member.role](member, layout, window)
+        asked = _database if member.role is Role.DATABASE else layout.application.answer
+        answer = asked(member, layout, window)
     except (OSError, http.client.HTTPException) as error:
         return Verdict(member.name, ok=False, answer=str(error) or type(error).__name__)
     return Verdict(member.name, ok=not answer.startswith("not "), answer=answer)
-
-
-def _balancer(member: Member, layout: Layout, window: Window) -> str:
-    status, body = window.get(member.address, BALANCER_STATS_PORT, "/stats;csv")
-    if status != http.client.OK:
-        return f"not serving: statistics page answers {status}"
-    rows = csv.DictReader(io.StringIO(body.removeprefix("# ")))
-    servers = {row["svname"]: row["status"] for row in rows if row["pxname"] == BACKEND}
-    missing = [app.name for app in layout.apps() if servers.get(app.name) != "UP"]
-    if missing:
-        return f"not all servers up: {', '.join(missing)}"
-    return f"haproxy, servers up: {len(layout.apps())}"
 
 
 def _database(member: Member, layout: Layout, window: Window) -> str:
@@ -94,11 +80,3 @@ def _database(member: Member, layout: Layout, window: Window) -> str:
     # MariaDB greets with its protocol version, 10, after four bytes of length and number.
     accepts = answer[:1] == b"R" if layout.database is DatabaseKind.POSTGRESQL else answer[4:5] == b"\n"
     return f"{layout.database} accepts clients" if accepts else f"not accepting clients: {answer!r}"
-
-
-def _node(member: Member, layout: Layout, window: Window) -> str:  # noqa: ARG001  # one shape for all roles
-    status, body = window.get(member.address, APP_PORT, "/health")
-    return f"healthy, {body}" if status == http.client.OK else f"not healthy: {status}"
-
-
-_SERVICES = {Role.BALANCER: _balancer, Role.DATABASE: _database, Role.APP: _node}

@@ -31,12 +31,9 @@ def seed_for(member: Member, layout: Layout, directory: Directory) -> Seed:
     """Return everything a host needs beyond the image."""
     seed = Seed()
     _identity(seed, member, layout, directory)
-    if member.role is Role.BALANCER:
-        _balancer(seed, member, layout)
-    elif member.role is Role.DATABASE:
+    if member.role is Role.DATABASE:
         _database(seed, layout, directory)
-    else:
-        _node(seed, member, layout, directory)
+    layout.application.furnish(seed, member, layout, directory)
     return seed
 
 
@@ -63,8 +60,8 @@ def database_access(layout: Layout, directory: Directory) -> Access:
         "kind": layout.database.value,
         "host": layout.member("db1").address,
         "port": layout.database.port,
-        "name": DATABASE_NAME,
-        "user": DATABASE_USER,
+        "name": layout.application.database,
+        "user": layout.application.database,
         "password": directory.database_password.read_text(),
     }
 
@@ -81,14 +78,15 @@ def _identity(seed: Seed, member: Member, layout: Layout, directory: Directory) 
         key = directory.key.with_name(f"{directory.key.name}.pub").read_bytes()
         seed.file(f"/home/{login}/.ssh/authorized_keys", key, mode=0o600, owner=login)
     seed.file("/etc/lab/guarded", f"guarded:{directory.sudo_password.read_text()}\n", mode=0o600)
-    seed.file("/etc/systemd/system/lab-login.service", _unit("chpasswd </etc/lab/guarded"))
+    seed.file("/etc/systemd/system/lab-login.service", once("chpasswd </etc/lab/guarded"))
     seed.enable("lab-login.service")
     seed.enable("ssh.service")
     # Last: its presence says that the seed was unpacked whole.
     seed.file("/etc/machine-id", (host / "machine-id").read_text())
 
 
-def _balancer(seed: Seed, member: Member, layout: Layout) -> None:
+def balancer(seed: Seed, member: Member, layout: Layout) -> None:
+    """Make a host the balancer of the nodes."""
     config = haproxy_config(
         layout.apps(),
         socket=ADMIN_SOCKET,
@@ -123,17 +121,19 @@ def _database(seed: Seed, layout: Layout, directory: Directory) -> None:
     if layout.database is DatabaseKind.NONE:
         return
     service = {DatabaseKind.POSTGRESQL: "postgresql", DatabaseKind.MARIADB: "mariadb"}[layout.database]
-    sql = setup_sql(layout.database, DATABASE_NAME, DATABASE_USER, directory.database_password.read_text())
+    name, password = layout.application.database, directory.database_password.read_text()
+    sql = setup_sql(layout.database, name, name, password, layout.application.schema())
     owner = "postgres" if layout.database is DatabaseKind.POSTGRESQL else "root"
     seed.file("/etc/lab/setup.sql", sql, mode=0o600, owner=owner)
     after = "postgresql@15-main.service" if layout.database is DatabaseKind.POSTGRESQL else "mariadb.service"
     command = f"test -e /etc/lab/setup.done || {{ {SETUP_COMMANDS[layout.database]} && touch /etc/lab/setup.done; }}"
-    seed.file("/etc/systemd/system/lab-database.service", _unit(command, after=after))
+    seed.file("/etc/systemd/system/lab-database.service", once(command, after=after))
     seed.enable(f"{service}.service")
     seed.enable("lab-database.service")
 
 
-def _node(seed: Seed, member: Member, layout: Layout, directory: Directory) -> None:
+def node(seed: Seed, member: Member, layout: Layout, directory: Directory) -> None:
+    """Make a host a node of the notes."""
     seed.directory(f"/opt/app/releases/{layout.release}")
     for path, data in contents(layout.release).items():
         seed.file(f"/opt/app/releases/{layout.release}/{path}", data)
@@ -146,7 +146,8 @@ def _node(seed: Seed, member: Member, layout: Layout, directory: Directory) -> N
     seed.enable("lab-app.service")
 
 
-def _unit(command: str, *, after: str = "") -> str:
+def once(command: str, *, after: str = "") -> str:
+    """Return a unit that runs a command at each boot."""
     return (
         f"[Unit]\nAfter={after}\nRequires={after}\n\n"
         f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c '{command}'\n"

@@ -13,7 +13,7 @@ from changeover.lab.layout import (
     Layout,
     Role,
 )
-from changeover.lab.roles import ADMIN_SOCKET, DATABASE_NAME, DATABASE_USER
+from changeover.lab.roles import ADMIN_SOCKET
 
 
 def common(layout: Layout, directory: Directory) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def common(layout: Layout, directory: Directory) -> dict[str, Any]:
             "kind": layout.database.value,
             "host": database.name,
             "address": database.address,
-            "name": DATABASE_NAME,
-            "user": DATABASE_USER,
+            "name": layout.application.database,
+            "user": layout.application.database,
             "password_file": str(directory.database_password),
             "credentials_file": str(directory.credentials),
         },
