@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from changeover import fallback
 from changeover.engine import commands
 from changeover.fallback import Reached, way_back
+from changeover.fallback.reached import Begun
+from changeover.fallback.rolling import nodes
+from changeover.fallback.steps import within
 from changeover.model.plan import Operation, Plan, Stage, Step
 from tests.unit.rehearsal.broken.breaking import BY_SNAPSHOT, LEADS, WRITES, Broken
 from tests.unit.rehearsal.broken.plans import never_asked
@@ -36,15 +38,15 @@ def _waiting(stage: Stage) -> Stage:
     return msgspec.structs.replace(stage, steps=tuple(steps))
 
 
-def schema_first(schema: list[Stage], batches: list[Stage], begun: fallback._Begun) -> Iterator[Stage]:
+def schema_first(schemas: list[Stage], batches: list[Stage], begun: Begun) -> Iterator[Stage]:
     """Whatever the versions can live on."""
-    yield from schema
-    yield from fallback._nodes(batches, begun)
+    yield from schemas
+    yield from nodes(batches, begun)
 
 
 def without_asking(_name: str, _summary: str, steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, and no gate before them."""
-    return fallback._within(steps)
+    return within(steps)
 
 
 def one_stage_short(plan: Plan, reached: Mapping[str, Reached]) -> Plan:
@@ -70,7 +72,7 @@ FALLBACKS = {
     ),
     "schema-first": Broken(
         what="the way back takes the schema from under nodes of the new version; the interlock stops it",
-        patches={f"{fallback.__name__}._ordered": schema_first},
+        patches={"changeover.fallback.rolling.ordered": schema_first},
         case="app2/drain:fails-before:abort:retry:retry",
         rule=LEADS,
         says="no forbidden pair",
@@ -78,7 +80,7 @@ FALLBACKS = {
     "schema-first-unguarded": Broken(
         what="the same, and no interlock is asked",
         patches={
-            f"{fallback.__name__}._ordered": schema_first,
+            "changeover.fallback.rolling.ordered": schema_first,
             "changeover.engine.guard.Guard.before": never_asked,
             "changeover.engine.guard.Guard.after": never_asked,
         },
@@ -89,7 +91,7 @@ FALLBACKS = {
     "restores-without-asking": Broken(
         what="the way back restores a database, and nobody has agreed to what that loses",
         sound=BY_SNAPSHOT,
-        patches={f"{fallback.__name__}._gated": without_asking},
+        patches={"changeover.fallback.schema.gated": without_asking},
         case="app1/drain:fails-before:abort",
         rule=WRITES,
     ),
