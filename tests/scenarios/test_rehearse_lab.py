@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from changeover.cli.onlab import playing
-from changeover.cli.onlab.rehearsing import PLACE, on_hosts
 from changeover.lab import down
 from changeover.lab.cgroup import wait_until
 from changeover.lab.cluster import Cluster
+from changeover.labrehearsal import playing
+from changeover.labrehearsal.rehearsing import PLACE, on_hosts
 from tests.labkit import LabUnderTest, traces
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]

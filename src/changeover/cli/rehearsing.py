@@ -86,12 +86,16 @@ async def _on_lab(
     *,
     every: bool,
 ) -> Exit:
-    from changeover.cli.onlab import rehearsing as onlab
-    from changeover.cli.onlab.telling import document
+    from changeover.labrehearsal.interrupting import Interrupted
+    from changeover.labrehearsal.rehearsing import on_hosts
+    from changeover.labrehearsal.telling import document
 
     if plan:
         raise typer.BadParameter("a lab has a plan of its own")
-    made = await onlab.on_hosts(patterns, settings.output.note, everything=every)
+    try:
+        made = await on_hosts(patterns, settings.output.note, everything=every)
+    except Interrupted:
+        raise typer.Abort from None
     _say(settings, made, lambda: document(made), as_, output)
     return Exit.FINDINGS if made.findings else Exit.DONE
 

@@ -14,8 +14,9 @@ from changeover.engine.events import (
 )
 from changeover.engine.fold import RunStatus
 from changeover.fallback import MIGRATES, direction
-from changeover.model.plan import Direction, Plan, snapshot_label
+from changeover.model.plan import Direction, Plan
 from changeover.model.states import RunState, StepState
+from changeover.rehearsal.allowed import kept_snapshots, not_applied, restored_from
 from changeover.rehearsal.asking import Asked
 from changeover.rehearsal.watching import Violation
 from changeover.simulation import SimulatedSite, differences
@@ -119,18 +120,10 @@ def mend(site: SimulatedSite) -> None:
 
 def _snapshot_since(plan: Plan, status: RunStatus, database: str) -> float:
     """From when on a restore was said to lose what was written: when the snapshot of this run was begun."""
-    labels = {
-        step.do.params["label"]
-        for step in status.plan.steps()
-        if step.do.action == "database.restore" and step.do.target == database
-    }
     begun = [
         status.steps[step.id].since or status.steps[step.id].started_at
-        for step in plan.steps()
-        if step.do.action == "database.snapshot"
-        and step.do.target == database
-        and step.do.params["label"] in labels
-        and step.id in status.steps
+        for step in restored_from(plan, status, database)
+        if step.id in status.steps
     ]
     return min(filter(None, begun), default=float("inf"))
 
@@ -146,11 +139,7 @@ def _unfinished(plan: Plan, site: SimulatedSite) -> Iterator[str]:
         for balancer, server in node.servers.items():
             if not site.pools[balancer].servers[server].in_rotation:
                 yield f"{server} is not in rotation at {balancer}"
-    planned = {step.id.rpartition("/")[2] for step in plan.steps()}
-    for change in release.migrations:
-        for migration in (*change.expand, *change.contract):
-            if migration.name in planned and migration.name not in site.stores[change.database].applied:
-                yield f"{migration.name} is not applied to {change.database}"
+    yield from not_applied(plan, plan.steps(), {name: it.applied for name, it in site.stores.items()})
 
 
 def _kept(difference: str, status: RunStatus, site: SimulatedSite) -> bool:
@@ -165,18 +154,9 @@ def _kept(difference: str, status: RunStatus, site: SimulatedSite) -> bool:
             stores = {step.do.target for step in stage.steps if step.do.action in MIGRATES}
             if any(difference.startswith(f"databases.{it}.applied") for it in stores):
                 return True
-    changed = {
-        step.do.target
-        for step in status.first_plan.steps()
-        if step.do.action in MIGRATES and status.steps[step.id].attempt
-    }
     return any(
-        difference.startswith(
-            f"databases.{step.do.target}.snapshots."
-            f"{snapshot_label(step.do.params['label'], status.run)}: None, now "
-        )
-        for step in status.first_plan.steps()
-        if step.do.action == "database.snapshot" and step.do.target in changed
+        difference.startswith(f"databases.{database}.snapshots.{label}: None, now ")
+        for database, label in kept_snapshots(status)
     )
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from changeover.cli.onlab.cases import HOW
-from changeover.cli.onlab.results import OnHosts, Played
+from changeover.labrehearsal.cases import HOW
+from changeover.labrehearsal.results import OnHosts, Played
 from changeover.model.words import count
 from changeover.rehearsal import End, Finding, Line, parse
 from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-import typer
 
-from changeover.cli.onlab.ground import whole
-from changeover.cli.onlab.rehearsing import SIGNALS, _interruptible, stage_of
-from changeover.cli.onlab.results import FORMAT, LeftOut, OnHosts, Played
-from changeover.cli.onlab.telling import document, line_of
+from changeover.labrehearsal.ground import whole
+from changeover.labrehearsal.interrupting import SIGNALS, Interrupted, interruptible
+from changeover.labrehearsal.rehearsing import stage_of
+from changeover.labrehearsal.results import FORMAT, LeftOut, OnHosts, Played
+from changeover.labrehearsal.telling import document, line_of
 from changeover.model.plan import Facts
 from changeover.rehearsal import End, Finding, Line, parse
 from changeover.report.formats import Format, written
@@ -122,12 +122,12 @@ async def test_an_interruption_waits_for_what_must_not_be_left_half_done() -> No
             await asyncio.sleep(0)
             ends.append("cleaned up")
 
-    task = asyncio.create_task(_interruptible(work()))
+    task = asyncio.create_task(interruptible(work()))
     await asyncio.to_thread(begun.wait, 10)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0)
     may_end.set()
-    with pytest.raises(typer.Abort):
+    with pytest.raises(Interrupted):
         await task
     assert ends == ["step", "cleaned up"]
     assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}

@@ -18,8 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from ruamel.yaml import YAML
 
-from changeover.cli.onlab.cases import FAULT_FILES, HALF_WAY, OF_A_HOST, host_of
 from changeover.lab import DatabaseKind, Fault, Form, Lab, Role, Window, enter_network
+from changeover.labrehearsal.cases import FAULT_FILES, HALF_WAY, OF_A_HOST, host_of
 from changeover.model.plan import Step
 from changeover.model.site import Site
 from changeover.rehearsal import Kind

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from changeover.cli.onlab import judging
-from changeover.cli.onlab.ground import Sample
-from changeover.cli.onlab.playing import Excuse, Seen
 from changeover.engine.events import Claimed, Created, Event, FallbackBegun, RunChanged, StepChanged
 from changeover.engine.fold import fold
 from changeover.fallback import Reached, way_back
+from changeover.labrehearsal import judging
+from changeover.labrehearsal.ground import Sample
+from changeover.labrehearsal.playing import Excuse, Seen
 from changeover.model.plan import Facts, Plan
 from changeover.model.states import RunState, StepState
 from changeover.rehearsal import End, parse

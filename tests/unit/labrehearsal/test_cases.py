@@ -2,8 +2,8 @@
 
 import pytest
 
-from changeover.cli.onlab import cases
 from changeover.errors import RefusedError
+from changeover.labrehearsal import cases
 from changeover.model.plan import Facts, Plan
 from changeover.model.states import StepState
 from changeover.rehearsal import Kind, Strike, parse

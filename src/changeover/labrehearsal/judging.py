@@ -8,16 +8,15 @@ nothing but a restore that a person agreed to, and then only if it came after th
 from collections.abc import Iterator
 from itertools import pairwise
 
-from changeover.cli.onlab.cases import OF_THE_CONDUCTOR
-from changeover.cli.onlab.ground import Sample
-from changeover.cli.onlab.playing import Excuse, Seen
 from changeover.engine.events import FallbackBegun, StepChanged
-from changeover.fallback import MIGRATES
 from changeover.interlocks import floors
-from changeover.model.plan import snapshot_label
+from changeover.labrehearsal.cases import OF_THE_CONDUCTOR
+from changeover.labrehearsal.ground import Sample
+from changeover.labrehearsal.playing import Excuse, Seen
 from changeover.model.states import RunState, StepState
 from changeover.probe.records import Found, Kind
 from changeover.rehearsal import End
+from changeover.rehearsal.allowed import kept_snapshots, not_applied, restored_from
 
 Wrong = tuple[str, str]
 """A rule that did not hold, and how."""
@@ -90,28 +89,18 @@ def _unfinished(seen: Seen) -> Iterator[str]:
         said = str(seen.after.get(f"{node.name} at the balancer"))
         if not said.startswith("UP"):
             yield f"{node.name} is {said} at the balancer"
-    done = {step.id.rpartition("/")[2] for step in seen.plan.steps() if step.id in seen.status.steps
-            and seen.status.steps[step.id].state is StepState.DONE}  # fmt: skip
+    done = [
+        step
+        for step in seen.plan.steps()
+        if step.id in seen.status.steps and seen.status.steps[step.id].state is StepState.DONE
+    ]
     applied = seen.after["ledger"] if isinstance(seen.after["ledger"], list) else []
-    for change in release.migrations:
-        for migration in (*change.expand, *change.contract):
-            if migration.name in done and migration.name not in applied:
-                yield f"{migration.name} is not applied to {change.database}"
+    yield from not_applied(seen.plan, done, {it.database: applied for it in release.migrations})
 
 
 def _differences(seen: Seen) -> list[str]:
     """Field by field; the snapshot of a database that was changed is kept."""
-    plan, status = seen.status.first_plan, seen.status
-    changed = {
-        step.do.target
-        for step in plan.steps()
-        if step.do.action in MIGRATES and status.steps[step.id].attempt
-    }
-    kept = {
-        f"/{snapshot_label(str(step.do.params['label']), status.run)}"
-        for step in plan.steps()
-        if step.do.action == "database.snapshot" and step.do.target in changed
-    }
+    kept = {f"/{label}" for _, label in kept_snapshots(seen.status)}
     found: list[str] = []
     for field in sorted(seen.before.keys() | seen.after.keys()):
         was, now = seen.before.get(field), seen.after.get(field)
@@ -199,16 +188,15 @@ def _lost(seen: Seen) -> Iterator[Wrong]:
 
 def _restored_since(seen: Seen) -> float:
     """From when on a restore was said to lose what was written: when its snapshot was begun."""
-    labels = {
-        str(step.do.params["label"])
+    if not any(
+        step.do.action == "database.restore" and seen.status.steps[step.id].attempt
         for step in seen.status.plan.steps()
-        if step.do.action == "database.restore" and seen.status.steps[step.id].attempt
-    }
+    ):
+        return float("inf")
+    taken = {step.id for step in restored_from(seen.plan, seen.status)}
     begun = [
         event.at
-        for step in seen.plan.steps()
-        if step.do.action == "database.snapshot" and step.do.params["label"] in labels
         for event in seen.events
-        if isinstance(event, StepChanged) and (event.step, event.state) == (step.id, StepState.RUNNING)
+        if isinstance(event, StepChanged) and event.step in taken and event.state is StepState.RUNNING
     ]
     return min(begun, default=float("inf"))

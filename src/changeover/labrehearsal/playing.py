@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from changeover.cli.onlab.cases import HALF_WAY, OF_THE_CONDUCTOR, half_way, struck_at
-from changeover.cli.onlab.ground import Ground, Sample, whole
 from changeover.engine.events import Event, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.engine.journal import Journal
 from changeover.errors import ChangeoverError, JournalError
+from changeover.labrehearsal.cases import HALF_WAY, OF_THE_CONDUCTOR, half_way, struck_at
+from changeover.labrehearsal.ground import Ground, Sample, whole
 from changeover.model.plan import Plan, Step
 from changeover.model.states import RunState
 from changeover.probe import ledger

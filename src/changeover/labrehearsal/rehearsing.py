@@ -3,30 +3,25 @@
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
-import typer
-
-from changeover.cli.onlab import cases, judging
-from changeover.cli.onlab.ground import Ground, whole
-from changeover.cli.onlab.playing import PROGRAM, Seen, play
-from changeover.cli.onlab.results import FORMAT, LeftOut, OnHosts, Played
-from changeover.cli.onlab.telling import line_of
 from changeover.conductor import Conductor
 from changeover.errors import ChangeoverError, RefusedError
 from changeover.lab import LabError, find
+from changeover.labrehearsal import cases, judging
+from changeover.labrehearsal.ground import Ground, whole
+from changeover.labrehearsal.interrupting import interruptible
+from changeover.labrehearsal.playing import PROGRAM, Seen, play
+from changeover.labrehearsal.results import FORMAT, LeftOut, OnHosts, Played
+from changeover.labrehearsal.telling import line_of
 from changeover.model.plan import Plan
 from changeover.rehearsal import Case, End, Finding, Kind, Line
 from changeover.rehearsal.judging import said
 from changeover.report.document import Text
-
-T = TypeVar("T")
 
 Say = Callable[[Text | str], None]
 
@@ -34,14 +29,13 @@ PLACE = "rehearsal"
 """The directory of a lab in which each case leaves its journal, its ledger and its conductor's words."""
 
 OF_OUR_OWN = ("--startup-seconds", "0.3", "--session-idle-seconds", "5")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def on_hosts(patterns: Sequence[str], say: Say, *, everything: bool = False) -> OnHosts:
-    """Play the chosen cases, those that match the patterns, or every one; interrupted, it cleans up first."""
+    """Play the chosen cases, those that match the patterns, or every one. `Interrupted`, it has cleaned up first."""
     name = os.environ.get("CHANGEOVER_LAB") or "lab"
     try:
-        return await _interruptible(_on_lab(name, patterns, say, everything=everything))
+        return await interruptible(_on_lab(name, patterns, say, everything=everything))
     except LabError as error:
         raise RefusedError(error.message, hint=error.hint) from error
 
@@ -205,28 +199,3 @@ async def _lab(*command: str) -> None:
         raise
     if code:
         raise RefusedError(f"`changeover lab {' '.join(command)}` ended with {code}", hint="it has said why")
-
-
-async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Ctrl-C, SIGTERM or the end of the terminal cancels the work once; no second one disturbs its cleaning up."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.create_task(work)
-    told = False
-
-    def interrupt() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            task.cancel()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise typer.Abort from None
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-            if told:  # what is left is to say so
-                signal.signal(number, signal.SIG_IGN)
