@@ -1,7 +1,7 @@
 """What actions and checks may ask of the world: narrow protocols, each with a read-back.
 
-Every method raises the error of its port (`HostError`, `BalancerError`, `DatabaseError`, `ApplicationError`)
-when the world does not answer as written here. Times are seconds.
+Every method raises the error of its port (`HostError`, `BalancerError`, `DatabaseError`, `ApplicationError`,
+`AccessError`) when the world does not answer as written here. Times are seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,6 +52,14 @@ class Result:
     stderr: str
 
 
+class LogFile(Value, frozen=True):
+    """A file on a host: its name, which inode it is, and its size in bytes."""
+
+    path: str
+    inode: int
+    size: int
+
+
 class Stream(Protocol):
     """Two-way bytes to a socket that the host can reach."""
 
@@ -81,8 +89,45 @@ class Host(Protocol):
         """The file's content, or None if there is no such file."""
         ...
 
-    async def write(self, path: str, content: bytes, *, mode: int = 0o644, become: bool = False) -> None:
-        """Replace the file in one step: readers see the old content or the new."""
+    async def write(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        mode: int | None = 0o644,
+        become: bool = False,
+        parents: bool = False,
+    ) -> None:
+        """Replace the file in one step: readers see the old content or the new.
+
+        Without a `mode` the file keeps the one it has. `parents` makes the directories above it that are missing.
+        """
+        ...
+
+    async def tree(self, path: str, *, become: bool = False) -> Mapping[str, str] | None:
+        """What is there: each path within, `.` for itself → its kind, mode, owner, and SHA-256 or target; None: nothing.
+
+        A symbolic link at the path itself is followed, those within are not.
+        """
+        ...
+
+    async def copy(self, source: str, target: str, *, become: bool = False) -> None:
+        """Make the target what the source is, with modes and owners; the directories above it are made.
+
+        Until all of the copy is there the target is what it was. A link at either path is followed.
+        """
+        ...
+
+    async def remove(self, path: str, *, become: bool = False) -> None:
+        """Remove it with all that is below; nothing there is fine."""
+        ...
+
+    async def beside(self, path: str, *, become: bool = False) -> Sequence[LogFile]:
+        """The file, and those beside it whose names begin with its name, as a rotated log's do."""
+        ...
+
+    async def read_part(self, path: str, start: int, size: int, *, become: bool = False) -> bytes:
+        """At most so many bytes of the file from there on; fewer only where it ends."""
         ...
 
     async def connect_unix(self, path: str, *, become: bool = False) -> Stream:
@@ -320,6 +365,66 @@ class Application(Protocol):
         ...
 
 
+# Access
+
+
+class Gating(StrEnum):
+    """What a host reports of a gate: nothing of it is there, all of it, or neither."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    PARTLY = "partly"
+
+
+class GateState(Value, frozen=True):
+    """One host's part of a gate; `evidence` says what is there, and what differs where it is there in part."""
+
+    gating: Gating
+    evidence: str
+
+
+class Seen(StrEnum):
+    """What the public gets at a port: refused, no answer in time, the maintenance page, or the application."""
+
+    REFUSED = "refused"
+    SILENT = "silent"
+    PAGE = "page"
+    APPLICATION = "application"
+
+
+class Access(Protocol):
+    """A gate in front of the application: while it is closed, nobody but the allowlist comes in.
+
+    It stays as it is when the conductor dies, and when its hosts boot. Whatever it is told, the conductor comes in.
+    """
+
+    name: str
+
+    async def state(self) -> Mapping[str, GateState]:
+        """Each of its hosts by name, as the host itself reports it now."""
+        ...
+
+    async def shut(self) -> Mapping[str, GateState]:
+        """Close it on every host, and return once each reports it closed; closed already, it is mended."""
+        ...
+
+    async def reopen(self) -> Mapping[str, GateState]:
+        """Take away what `shut` has made and nothing else; return once each host reports nothing of it."""
+        ...
+
+    async def seen_from(self, outside: str) -> Mapping[str, Seen]:
+        """What that host of the public gets at each of the gate's public ports: `app1:8080` → what it saw."""
+        ...
+
+    async def version(self) -> str:
+        """What the packet filter of the hosts calls itself; an error says what is missing to use it."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
 @dataclass(frozen=True)
 class World:
     """All ports of one site, by the names the operator gave."""
@@ -329,3 +434,4 @@ class World:
     databases: Mapping[str, Database]
     application: Application
     clock: Clock
+    access: Mapping[str, Access] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The contract of the Host port, against real OpenSSH and against this machine."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import stat
@@ -339,6 +340,153 @@ async def test_files_of_others_need_other_rights(subject: Subject) -> None:
     await subject.host.write(str(path), b"new", mode=0o600, become=True)
     assert await subject.host.read(str(path), become=True) == b"new"
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+
+
+async def test_a_file_keeps_its_mode_where_none_is_given(subject: Subject) -> None:
+    """What is written next has the mode that was there, which the tree of the file says."""
+    path = str(subject.directory / "file")
+    await subject.host.write(path, b"one", mode=0o640)
+    await subject.host.write(path, b"two", mode=None)
+    tree = await subject.host.tree(path)
+    assert tree is not None
+    assert tree["."].startswith("f 640 ")
+    assert tree["."].endswith(hashlib.sha256(b"two").hexdigest())
+
+
+async def test_directories_above_a_file_are_made_when_asked_for(subject: Subject) -> None:
+    """Several of them at once."""
+    path = str(subject.directory / "a" / "b" / "file")
+    await subject.host.write(path, b"x", parents=True)
+    assert await subject.host.read(path) == b"x"
+
+
+async def test_a_copy_is_what_it_was_copied_from(subject: Subject) -> None:
+    """A directory with what is below it, whatever was at the target before; the directories above it are made."""
+    source, target = subject.directory / "conf", subject.directory / "kept" / "deep" / "conf"
+    for name, content, mode in (("it's $(a)", bytes(range(256)), 0o600), ("sub/empty", b"", 0o644)):
+        await subject.host.write(str(source / name), content, mode=mode, parents=True)
+    await subject.host.write(str(target / "stranger"), b"x", parents=True)
+    assert await subject.host.tree(str(target)) != await subject.host.tree(str(source))
+    await subject.host.copy(str(source), str(target))
+    tree = await subject.host.tree(str(target))
+    assert tree is not None
+    assert tree == await subject.host.tree(str(source))
+    assert tree.keys() == {".", "it's $(a)", "sub", "sub/empty"}
+    assert await subject.host.read(str(target / "it's $(a)")) == bytes(range(256))
+
+
+async def test_a_copy_of_a_file_replaces_a_file(subject: Subject) -> None:
+    """And nothing but the two is there afterwards."""
+    source, target = str(subject.directory / "one"), str(subject.directory / "two")
+    await subject.host.write(source, b"new", mode=0o600)
+    await subject.host.write(target, b"old")
+    await subject.host.copy(source, target)
+    assert await subject.host.tree(target) == await subject.host.tree(source)
+    tree = await subject.host.tree(str(subject.directory))
+    assert tree is not None
+    assert set(tree) - {SMALL} == {".", "one", "two"}
+
+
+async def test_what_is_not_there_has_no_tree_and_cannot_be_copied(subject: Subject) -> None:
+    """None, and an error that names it; a file that was at the target stays."""
+    path, target = str(subject.directory / "none"), str(subject.directory / "file")
+    assert await subject.host.tree(path) is None
+    await subject.host.write(target, b"there")
+    with pytest.raises(HostError, match=r"cannot copy .*none .*No such file or directory"):
+        await subject.host.copy(path, target)
+    assert await subject.host.read(target) == b"there"
+
+
+async def test_what_was_removed_is_gone_and_may_be_gone_before(subject: Subject) -> None:
+    """With all that is below it, and nothing beside it."""
+    path = subject.directory / "conf"
+    await subject.host.write(str(path / "sub" / "file"), b"x", parents=True)
+    await subject.host.write(str(subject.directory / "conf-2"), b"x")
+    await subject.host.remove(str(path))
+    await subject.host.remove(str(path))
+    assert await subject.host.tree(str(path)) is None
+    assert await subject.host.read(str(subject.directory / "conf-2")) == b"x"
+
+
+async def test_a_part_of_a_file_is_read(subject: Subject) -> None:
+    """From any byte on, no further than its end."""
+    path = str(subject.directory / "log")
+    await subject.host.write(path, bytes(range(200)))
+    assert await subject.host.read_part(path, 50, 10) == bytes(range(50, 60))
+    assert await subject.host.read_part(path, 190, 100) == bytes(range(190, 200))
+    assert await subject.host.read_part(path, 500, 10) == b""
+    with pytest.raises(HostError, match=r"cannot read .*none: .*No such file or directory"):
+        await subject.host.read_part(str(subject.directory / "none"), 0, 10)
+
+
+async def test_what_is_beside_a_log_is_found_by_its_name(subject: Subject) -> None:
+    """Name and size of each, every one another inode; a directory and other names are left out."""
+    path = subject.directory / "it's.out"
+    for name, size in (("it's.out", 7), ("it's.out.1", 3), ("other.out", 1), ("it's.out.d/file", 1)):
+        await subject.host.write(str(subject.directory / name), b"x" * size, parents=True)
+    found = await subject.host.beside(str(path))
+    assert [(it.path, it.size) for it in found] == [(str(path), 7), (f"{path}.1", 3)]
+    assert len({it.inode for it in found}) == 2
+    assert await subject.host.beside(str(subject.directory / "none")) == []
+
+
+@NO_INODES
+async def test_a_log_that_is_rotated_keeps_its_inode(subject: Subject) -> None:
+    """By it the new name is known to be the old log."""
+    path = subject.directory / "app.log"
+    path.write_bytes(b"one")
+    (before,) = await subject.host.beside(str(path))
+    path.rename(subject.directory / "app.log.1")
+    path.write_bytes(b"two!")
+    now = {it.path: it for it in await subject.host.beside(str(path))}
+    assert now[f"{path}.1"].inode == before.inode
+    assert now[str(path)].inode != before.inode
+
+
+@NO_INODES
+@needs_root
+async def test_a_copy_has_modes_owners_and_links(subject: Subject) -> None:
+    """Also of what only others may read; a link at the path itself is followed, one below it is copied as a link."""
+    directory = subject.protected()
+    (directory / "conf").mkdir(mode=0o750)
+    secret = directory / "conf" / "key"
+    secret.write_bytes(b"secret")
+    secret.chmod(0o400)
+    os.chown(secret, 12345, 23456)
+    (directory / "conf" / "link").symlink_to("key")
+    (directory / "current").symlink_to("conf")
+    target = directory / "kept"
+    await subject.host.copy(str(directory / "current"), str(target), become=True)
+    tree = await subject.host.tree(str(target), become=True)
+    assert tree == await subject.host.tree(str(directory / "current"), become=True)
+    assert tree is not None
+    assert tree["."] == "d 750 0:0"
+    assert tree["key"] == f"f 400 12345:23456 {hashlib.sha256(b'secret').hexdigest()}"
+    assert tree["link"].endswith("-> key")
+    assert not target.is_symlink()
+
+
+@NO_INODES
+@needs_root
+async def test_a_tree_that_may_not_be_read_is_an_error(subject: Subject) -> None:
+    """It is neither absent nor empty."""
+    directory = subject.protected()
+    if subject.host.name == "here" and AS_ROOT:
+        pytest.skip("root may read anything")
+    with pytest.raises(HostError, match="Permission denied"):
+        await subject.host.tree(str(directory / "conf"))
+
+
+@pytest.mark.not_simulated("the disk of a simulated host is one")
+@needs_root
+async def test_a_copy_that_does_not_fit_leaves_the_target_as_it_was(subject: Subject) -> None:
+    """The error says why."""
+    source, target = str(subject.directory / "big"), str(subject.small / subject.directory.name)
+    await subject.host.write(target, b"old")
+    await subject.host.write(source, b"x" * 200_000)
+    with pytest.raises(HostError, match="No space left on device"):
+        await subject.host.copy(source, target)
+    assert await subject.host.read(target) == b"old"
 
 
 @NO_SOCKETS

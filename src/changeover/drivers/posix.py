@@ -2,17 +2,20 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from changeover.drivers import shell
 from changeover.drivers.secrets import Secrets
 from changeover.errors import HostError
 from changeover.model.site import HostConfig
-from changeover.ports import Command, Result, Stream
+from changeover.ports import Command, LogFile, Result, Stream
 
 FILE_TIMEOUT = 60.0
 """Seconds within which a file is read or written."""
+
+TREE_TIMEOUT = 3600.0
+"""Seconds within which a directory is listed, copied or removed; the step has a limit of its own."""
 
 QUOTED = 200
 """How many characters of a command or of an answer an error repeats."""
@@ -78,14 +81,58 @@ class PosixHost(ABC):
             return None
         raise HostError(f"{self.name}: cannot read {path}: {output.complaint}", hint=_rights_hint(output))
 
-    async def write(self, path: str, content: bytes, *, mode: int = 0o644, become: bool = False) -> None:
+    async def write(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        mode: int | None = 0o644,
+        become: bool = False,
+        parents: bool = False,
+    ) -> None:
         """Replace the file in one step; on `HostError` the old content is still there."""
-        line = shell.write_file(path, size=len(content), mode=mode)
+        line = shell.write_file(path, size=len(content), mode=mode, parents=parents)
         output = await self._run(line, become=become, content=content, timeout=FILE_TIMEOUT)
+        self._must(output, f"write {path}")
+
+    async def tree(self, path: str, *, become: bool = False) -> Mapping[str, str] | None:
+        """What is there, by `find` and `sha256sum`; None if there is nothing."""
+        output = await self._run(shell.tree(path), become=become, timeout=TREE_TIMEOUT)
+        if not output.stdout and output.complaint.endswith("No such file or directory"):
+            return None
+        self._must(output, f"read {path}")
+        try:
+            return shell.parsed_tree(output.stdout)
+        except ValueError as error:
+            raise HostError(f"{self.name}: cannot read {path}: {error}") from None
+
+    async def copy(self, source: str, target: str, *, become: bool = False) -> None:
+        """Copy it by `cp -a` beside the target, and exchange the two."""
+        output = await self._run(shell.copy(source, target), become=become, timeout=TREE_TIMEOUT)
+        self._must(output, f"copy {source} to {target}")
+
+    async def remove(self, path: str, *, become: bool = False) -> None:
+        """Remove it with all that is below."""
+        output = await self._run(shell.remove(path), become=become, timeout=TREE_TIMEOUT)
+        self._must(output, f"remove {path}")
+
+    async def beside(self, path: str, *, become: bool = False) -> Sequence[LogFile]:
+        """The file and those beside it whose names begin with its name; none if there is none."""
+        output = await self._run(shell.beside(path), become=become, timeout=FILE_TIMEOUT)
+        self._must(output, f"look for {path}")
+        return [LogFile(name, inode, size) for inode, size, name in shell.parsed_beside(output.stdout)]
+
+    async def read_part(self, path: str, start: int, size: int, *, become: bool = False) -> bytes:
+        """At most so many bytes of it from there on."""
+        output = await self._run(shell.read_part(path, start, size), become=become, timeout=FILE_TIMEOUT)
+        if output.stderr:  # the status is that of `head`
+            output = replace(output, status=1)
+        self._must(output, f"read {path}")
+        return output.stdout
+
+    def _must(self, output: Output, what: str) -> None:
         if output.status != 0:
-            raise HostError(
-                f"{self.name}: cannot write {path}: {output.complaint}", hint=_rights_hint(output)
-            )
+            raise HostError(f"{self.name}: cannot {what}: {output.complaint}", hint=_rights_hint(output))
 
     async def converse_with_socket(self, path: str) -> Stream:
         """A stream to a unix socket that only the rights to be gained may open."""

@@ -174,26 +174,120 @@ def read_file(path: str) -> str:
     return f"LC_ALL=C exec cat -- {shlex.quote(path)}"
 
 
-def write_file(path: str, *, size: int, mode: int) -> str:
+def write_file(path: str, *, size: int, mode: int | None, parents: bool = False) -> str:
     """Replace a file by standard input, in one step, keeping its owner; symbolic links are followed.
 
-    Input that is not `size` bytes long, as when the connection is lost half-way, replaces nothing.
+    Input that is not `size` bytes long, as when the connection is lost half-way, replaces nothing. Without a `mode`
+    the file keeps its own.
     """
+    moded = f'chmod {0o644 if mode is None else mode:04o} -- "$new"'
+    if mode is None:
+        moded = f'if [ -e "$path" ]; then chmod --reference="$path" -- "$new"; else {moded}; fi'
     return "\n".join(
         [
             "set -e; umask 077",
+            *([f"mkdir -p -- {shlex.quote(_above(path))}"] if parents else []),
             f"path=$(readlink -vf -- {shlex.quote(path)})",
             'new=$(mktemp -- "$path.XXXXXX")',
             "trap 'rm -f -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM",
             'cat > "$new"',
             f'[ "$(wc -c < "$new")" -eq {size} ] || {{ echo "the input was cut short" >&2; exit 1; }}',
             '[ ! -e "$path" ] || chown --reference="$path" -- "$new"',
-            f'chmod {mode:04o} -- "$new"',
+            moded,
             'sync -- "$new"',
             'mv -fT -- "$new" "$path"',
             'sync -- "${path%/*}/"',
         ]
     )
+
+
+def _above(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[0] or "/"
+
+
+TREE_ENTRIES, TREE_SUMS = "changeover: entries", "changeover: sums"
+
+
+def tree(path: str) -> str:
+    """Print what is there, each entry with its kind, mode, owner and target, then the checksum of each file.
+
+    Everything ends with a NUL. Of what is not there nothing is printed, but the complaint of `readlink`.
+    """
+    return "\n".join(
+        [
+            "set -e; export LC_ALL=C",
+            f"path=$(readlink -ve -- {shlex.quote(path)})",
+            r"""find "$path" -printf '%P\0%y %m %U:%G\0%l\0'""",
+            f"printf '%s\\0' '{TREE_SUMS}'",
+            'find "$path" -type f -exec sha256sum -z -- {} +',
+            f"printf '%s\\0' \"$path\" '{TREE_ENTRIES}'",
+        ]
+    )
+
+
+def parsed_tree(output: bytes) -> dict[str, str]:
+    """What `tree` has printed; `ValueError` if that is not all of it."""
+    *fields, root, end, _ = output.decode(errors="surrogateescape").split("\0")
+    if end != TREE_ENTRIES:
+        raise ValueError("the listing was cut short")
+    middle = fields.index(TREE_SUMS)
+    sums = {path[66:]: path[:64] for path in fields[middle + 1 :]}
+    found: dict[str, str] = {}
+    for name, said, target in zip(fields[:middle:3], fields[1:middle:3], fields[2:middle:3], strict=True):
+        checksum = sums.get(f"{root}/{name}" if name else root, "")
+        found[name or "."] = " ".join(filter(None, (said, checksum, f"-> {target}" if target else "")))
+    return found
+
+
+def copy(source: str, target: str) -> str:
+    """Make the target what the source is, with modes, owners and times; what was there stays until all of it is copied.
+
+    A file is replaced in one step. Of a directory the old one is moved aside first.
+    """
+    return "\n".join(
+        [
+            "set -e; umask 077",
+            f"source=$(readlink -ve -- {shlex.quote(source)})",
+            f"mkdir -p -- {shlex.quote(_above(target))}",
+            f"target=$(readlink -vf -- {shlex.quote(target)})",
+            'new="$target.changeover-new"; old="$target.changeover-old"',
+            'rm -rf -- "$new" "$old"',
+            "trap 'rm -rf -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM",
+            'cp -a -- "$source" "$new"',
+            'sync -f -- "$new"',
+            'if [ -d "$new" ] || [ -d "$target" ]; then [ ! -e "$target" ] || mv -fT -- "$target" "$old"; fi',
+            'mv -fT -- "$new" "$target"',
+            'rm -rf -- "$old"',
+            'sync -- "${target%/*}/"',
+        ]
+    )
+
+
+def remove(path: str) -> str:
+    """Remove it with all that is below."""
+    return f"rm -rf -- {shlex.quote(path)}"
+
+
+def beside(path: str) -> str:
+    """Print inode, size and name of the file and of those beside it whose names begin with its name."""
+    return "\n".join(
+        [
+            f"for file in {shlex.quote(path)}*; do",
+            '[ ! -f "$file" ] || stat --printf="%i %s %n\\0" -L -- "$file"',
+            "done",
+        ]
+    )
+
+
+def parsed_beside(output: bytes) -> list[tuple[int, int, str]]:
+    """What `beside` has printed: inode, size and name of each."""
+    found = (line.split(" ", 2) for line in output.decode(errors="surrogateescape").split("\0") if line)
+    return [(int(inode), int(size), name) for inode, size, name in found]
+
+
+def read_part(path: str, start: int, size: int) -> str:
+    """Print at most so many bytes of a file from there on (counted from 0)."""
+    return f"tail -c +{start + 1} -- {shlex.quote(path)} | head -c {size}"
 
 
 def set_link(path: str, target: str) -> str:

@@ -14,12 +14,13 @@ from changeover.ports import World
 P = TypeVar("P")
 
 EFFECTS: Mapping[str, frozenset[str]] = {
-    "Host": frozenset({"run", "write", "connect_unix", "connect_tcp"}),
+    "Host": frozenset({"run", "write", "copy", "remove", "connect_unix", "connect_tcp"}),
     "Balancer": frozenset({"set_state", "cut"}),
     "Database": frozenset(
         {"snapshot", "verify_snapshot", "drop_snapshot", "restore", "migrate", "revert", "forget"}
     ),
     "Application": frozenset({"do", "do_then_ask"}),
+    "Access": frozenset({"shut", "reopen"}),
 }
 """The methods of each port by which the site can be changed. The others only look."""
 
@@ -60,4 +61,5 @@ def fenced(world: World, check: Callable[[], None]) -> World:
         balancers={name: fence("Balancer", it) for name, it in world.balancers.items()},
         databases={name: fence("Database", it) for name, it in world.databases.items()},
         application=fence("Application", world.application),
+        access={name: fence("Access", it) for name, it in world.access.items()},
     )

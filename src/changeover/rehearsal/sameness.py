@@ -82,7 +82,16 @@ def of_site(site: SimulatedSite) -> Hashable:
     now = site.clock.now()
     return (
         tuple(
-            (it.up, it.frozen, it.cut, it.full, tuple(sorted(it.files.items()))) for it in site.hosts.values()
+            (
+                it.up,
+                it.frozen,
+                it.cut,
+                it.full,
+                tuple(sorted(it.files.items())),
+                tuple(sorted(it.owned.items())),
+                tuple((path, log.inode, log.text) for path, log in sorted(it.logs.items())),
+            )
+            for it in site.hosts.values()
         ),
         tuple(
             (

@@ -22,6 +22,7 @@ class Durations:
     drop: float = 0.2
     restore: float = 5.0
     migrate: float = 1.0
+    copy: float = 0.5
     told: float = 0.01
     boot: float = 30.0
     silence: float = 10.0

@@ -331,6 +331,7 @@ class SimulatedSite:
                     "cut": it.cut,
                     "full": it.full,
                     "files": dict(it.files),
+                    "owned": dict(it.owned),
                 }
                 for name, it in self.hosts.items()
             },

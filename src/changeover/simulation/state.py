@@ -9,8 +9,19 @@ from changeover.ports import AdminState, Applied, Snapshot
 
 NEVER = float("inf")
 
+OWNED = "644 0:0"
+"""The mode and the owner of a file of which nothing else is said."""
+
 GIBIBYTE = 1024 * 1024 * 1024
 DIRECTORIES = frozenset({"/", "/etc", "/opt", "/run", "/srv", "/var", "/var/lib", "/var/log"})
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A file that is written to by appending: which inode it is, and what is in it."""
+
+    inode: int
+    text: bytes = b""
 
 
 @dataclass(slots=True)
@@ -25,6 +36,10 @@ class Machine:
     files: dict[str, bytes] = field(default_factory=dict)
     directories: set[str] = field(default_factory=lambda: set(DIRECTORIES))
     """Those that are there; what is below one that is not cannot be written."""
+    owned: dict[str, str] = field(default_factory=dict)
+    """The mode and the owner of each file where they are not `OWNED`."""
+    logs: dict[str, Log] = field(default_factory=dict)
+    """Logs by their paths. An upgrade and its way back leave more in them, so they are no part of what is compared."""
 
     @property
     def reached(self) -> bool:
@@ -33,7 +48,22 @@ class Machine:
 
     def copy(self) -> "Machine":
         """One that changes by itself."""
-        return replace(self, files=dict(self.files), directories=set(self.directories))
+        return replace(
+            self,
+            files=dict(self.files),
+            directories=set(self.directories),
+            owned=dict(self.owned),
+            logs=dict(self.logs),
+        )
+
+    def log(self, path: str, text: bytes) -> None:
+        """Append to a log, which is made if it is not there."""
+        known = self.logs.get(path) or Log(1 + max((it.inode for it in self.logs.values()), default=0))
+        self.logs[path] = replace(known, text=known.text + text)
+
+    def within(self, path: str) -> dict[str, bytes]:
+        """The files at the path, or below it."""
+        return {name: it for name, it in self.files.items() if name == path or name.startswith(f"{path}/")}
 
 
 @dataclass(slots=True)

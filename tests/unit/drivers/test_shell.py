@@ -101,6 +101,69 @@ def test_content_that_was_cut_short_replaces_nothing(tmp_path: Path) -> None:
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file", "old")]
 
 
+def test_a_file_keeps_its_mode_and_has_its_directories_made() -> None:
+    """Where no mode is given, a new file has an ordinary one."""
+    lines = shell.write_file("/etc/a b/c", size=3, mode=None, parents=True).splitlines()
+    assert "mkdir -p -- '/etc/a b'" in lines
+    assert (
+        'if [ -e "$path" ]; then chmod --reference="$path" -- "$new"; else chmod 0644 -- "$new"; fi' in lines
+    )
+
+
+def test_a_copy_is_made_beside_its_place_and_moved_there() -> None:
+    """What is there is moved aside for a directory, and replaced in one step for a file."""
+    assert shell.copy("/etc/a b", "/srv/kept/a b").splitlines() == (
+        [
+            "set -e; umask 077",
+            "source=$(readlink -ve -- '/etc/a b')",
+            "mkdir -p -- /srv/kept",
+            "target=$(readlink -vf -- '/srv/kept/a b')",
+            'new="$target.changeover-new"; old="$target.changeover-old"',
+            'rm -rf -- "$new" "$old"',
+            "trap 'rm -rf -- \"$new\"' EXIT; trap 'exit 1' HUP INT TERM",
+            'cp -a -- "$source" "$new"',
+            'sync -f -- "$new"',
+            'if [ -d "$new" ] || [ -d "$target" ]; then [ ! -e "$target" ] || mv -fT -- "$target" "$old"; fi',
+            'mv -fT -- "$new" "$target"',
+            'rm -rf -- "$old"',
+            'sync -- "${target%/*}/"',
+        ]
+    )
+
+
+def test_what_is_said_of_a_tree_is_read() -> None:
+    """Names may hold anything but NUL; a listing without its end is none."""
+    printed = b"".join(
+        it + b"\0"
+        for it in [
+            *(b"", b"d 755 0:0", b"", b"a\nb", b"f 600 1:2", b"", b"l", b"l 777 0:0", b"a\nb"),
+            *(shell.TREE_SUMS.encode(), b"0" * 64 + b"  /srv/x/a\nb", b"/srv/x", shell.TREE_ENTRIES.encode()),
+        ]
+    )
+    assert shell.parsed_tree(printed) == {
+        ".": "d 755 0:0",
+        "a\nb": f"f 600 1:2 {'0' * 64}",
+        "l": "l 777 0:0 -> a\nb",
+    }
+    with pytest.raises(ValueError, match="cut short"):
+        shell.parsed_tree(printed[: -len(shell.TREE_ENTRIES) - 1] + b"x\0")
+
+
+def test_a_log_is_found_and_read_in_parts() -> None:
+    """The lines, to the character."""
+    assert shell.remove("/srv/a b") == "rm -rf -- '/srv/a b'"
+    assert shell.read_part("/srv/a b", 10, 5) == "tail -c +11 -- '/srv/a b' | head -c 5"
+    assert shell.beside("/srv/a b").splitlines() == [
+        "for file in '/srv/a b'*; do",
+        '[ ! -f "$file" ] || stat --printf="%i %s %n\\0" -L -- "$file"',
+        "done",
+    ]
+    assert shell.parsed_beside(b"12 3 /srv/a b\x0013 0 /srv/a b.1\0") == [
+        (12, 3, "/srv/a b"),
+        (13, 0, "/srv/a b.1"),
+    ]
+
+
 def test_a_link_is_made_beside_its_place_and_moved_there() -> None:
     """`ln -sf` alone removes the old link first, and follows one to a directory."""
     assert shell.set_link("/opt/current", "releases/2 b") == (

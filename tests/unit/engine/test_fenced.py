@@ -23,6 +23,7 @@ LOOKS = {
     "Balancer": {"servers", "version", "close"},
     "Database": {"facts", "find_snapshot", "ledger", "query", "close"},
     "Application": {"can", "ask", "recent", "close"},
+    "Access": {"state", "seen_from", "version", "close"},
 }
 
 
@@ -65,12 +66,13 @@ async def test_no_effect_without_the_lease(kind: str, name: str) -> None:
         if lost:
             raise lost[0]
 
-    world = fenced(World({"a": port}, {"a": port}, {"a": port}, port, port), check)
+    world = fenced(World({"a": port}, {"a": port}, {"a": port}, port, port, {"a": port}), check)
     fenced_ports: dict[str, Any] = {
         "Host": world.hosts["a"],
         "Balancer": world.balancers["a"],
         "Database": world.databases["a"],
         "Application": world.application,
+        "Access": world.access["a"],
     }
     assert await getattr(fenced_ports[kind], name)() == name
     lost.append(FencedError("lost"))
