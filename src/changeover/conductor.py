@@ -21,7 +21,8 @@ from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.errors import RefusedError, StaleError
 from changeover.model.estimates import measured
-from changeover.model.plan import Facts, Plan
+from changeover.model.instructions import Instruction
+from changeover.model.plan import Facts, Plan, Step
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.model.states import RunState
@@ -192,6 +193,13 @@ class Conductor(Attached):
 
         validate(plan)
         return await asyncio.to_thread(rehearsal.replay, plan, case)
+
+    @staticmethod
+    def by_hand(step: Step, plan: Plan) -> tuple[Instruction, ...]:
+        """What a person does instead of that step of the plan."""
+        from changeover.byhand import by_hand  # it is not for every command to load
+
+        return by_hand(step, plan)
 
     async def differences(self, plan: Plan) -> list[str]:
         """How the live site differs from the facts that the plan was made from, a sentence each."""

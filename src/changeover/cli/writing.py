@@ -12,11 +12,15 @@ from changeover.cli.plans import read_plan, save, save_plan
 from changeover.conductor import Conductor
 from changeover.errors import RefusedError, SpecError
 from changeover.model import diff as plans
-from changeover.model.plan import Plan
+from changeover.model.instructions import Instruction
+from changeover.model.plan import Plan, Step
 from changeover.report import fallback as back
 from changeover.report.changes import check_document, diff_document
 from changeover.report.document import Text
+from changeover.report.formats import Format, written
 from changeover.report.plan import outline, plan_document
+from changeover.report.runbook import runbook as runbook_of
+from changeover.report.runbook import runbook_document
 from changeover.spec import reference, starter
 from changeover.spec import schema as json_schema
 
@@ -108,3 +112,32 @@ async def _earlier(conductor: Conductor, what: str) -> Plan:
         raise SpecError("--diff last: there is no run yet", hint="compare with a saved plan: --diff FILE")
     run = runs[0] if what == "last" else what
     return await conductor.journal.plan(run) if run in runs else read_plan(Path(what))
+
+
+@command(app, "changeover runbook plan.json --format html -o runbook.html")
+async def runbook(
+    settings: Settings,
+    saved: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PLAN]", help="A saved plan; otherwise one is made of the live site."),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TERMINAL,
+    target: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this file.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the plan for people: times, owners, what is typed where, the way back, contacts, what is left to do."""
+    plan = read_plan(saved) if saved else await settings.conductor.plan()
+
+    def typed(step: Step) -> tuple[Instruction, ...]:
+        return Conductor.by_hand(step, plan)
+
+    if target is None and form is Format.TERMINAL:
+        settings.output.answer(runbook_of(plan, typed), lambda: runbook_document(plan, typed))
+        return
+    text = written(runbook_of(plan, typed), lambda: runbook_document(plan, typed), form)
+    if target is None:
+        settings.output.raw(text.encode())
+        return
+    save(target, text.encode())
+    settings.output.answer({"file": str(target)}, lambda: Text(f"wrote {target}"))

@@ -46,11 +46,18 @@ class Table(Value, frozen=True):
     rows: tuple[tuple[Text, ...], ...]
 
 
+class Code(Value, frozen=True):
+    """What is typed as it stands, line by line; `where` says at which machine, or in which program."""
+
+    text: str
+    where: str = ""
+
+
 class Section(Value, frozen=True):
     """A title, and what stands under it."""
 
     title: str
-    body: tuple[Text | Table, ...] = ()
+    body: tuple[Text | Table | Code, ...] = ()
 
 
 class Document(Value, frozen=True):

@@ -2,7 +2,7 @@
 
 import jinja2
 
-from changeover.report.document import Document, Table
+from changeover.report.document import Code, Document, Table
 
 _environment = jinja2.Environment(
     loader=jinja2.PackageLoader("changeover.report"),
@@ -12,6 +12,7 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.tests["table"] = lambda part: isinstance(part, Table)
+_environment.tests["code"] = lambda part: isinstance(part, Code)
 
 
 def render(document: Document) -> str:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from changeover.report.document import Document, Figure, Table, Text, Tone
+from changeover.report.document import Code, Document, Figure, Table, Text, Tone
 
+_TICKS = re.compile("`+")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
@@ -23,7 +24,19 @@ def _lines(document: Document) -> Iterator[str]:
         yield from ("", f"## {escaped(section.title)}")
         for part in section.body:
             yield ""
-            yield from _table(part) if isinstance(part, Table) else [_text(part)]
+            yield from _part(part)
+
+
+def _part(part: Text | Table | Code) -> Iterator[str]:
+    match part:
+        case Table():
+            yield from _table(part)
+        case Code():
+            fence = "`" * max(3, 1 + max((len(run) for run in _TICKS.findall(part.text)), default=0))
+            yield from ([escaped(part.where), ""] if part.where else [])
+            yield from (fence, part.text, fence)
+        case Text():
+            yield _text(part)
 
 
 def _figure(figure: Figure) -> str:

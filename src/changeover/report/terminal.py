@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
-from changeover.report.document import Column, Document, Figure, Table, Text, Tone
+from changeover.report.document import Code, Column, Document, Figure, Table, Text, Tone
 
 STYLES = {
     Tone.PLAIN: "",
@@ -40,7 +40,19 @@ def _parts(document: Document) -> Iterator[RenderableType]:
         if section.title:
             yield Styled(f"\n{section.title}", style="bold")
         for part in section.body:
-            yield _Fitting(part) if isinstance(part, Table) else styled(part)
+            yield from _part(part)
+
+
+def _part(part: Text | Table | Code) -> Iterator[RenderableType]:
+    match part:
+        case Table():
+            yield _Fitting(part)
+        case Code():
+            if part.where:
+                yield Padding(Styled(part.where, style="dim"), (0, 0, 0, 2))
+            yield Padding(Styled(part.text), (0, 0, 0, 4))
+        case Text():
+            yield styled(part)
 
 
 def styled(text: Text) -> Styled:
