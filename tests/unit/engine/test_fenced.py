@@ -19,7 +19,7 @@ from tests.enginekit import Scripted, a_plan, a_step, begin
 from tests.sites import a_simulated_site
 
 LOOKS = {
-    "Host": {"read", "forward", "close"},
+    "Host": {"read", "read_part", "tree", "beside", "forward", "close"},
     "Balancer": {"servers", "version", "close"},
     "Database": {"facts", "find_snapshot", "ledger", "query", "close"},
     "Application": {"can", "ask", "recent", "close"},
