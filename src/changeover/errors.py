@@ -9,22 +9,27 @@
     │   └── FencedError             another conductor owns the run now; stop at once
     ├── LedgerError                 the probe's ledger cannot be read or written
     ├── StepError                   an action did not reach its goal; the evidence says how far it came
-    │   └── StepTimeoutError        not within its time limit
+    │   ├── StepTimeoutError        not within its time limit
+    │   └── BrokenOffError          the clock broke it off: no more time than for the way back was left
     └── PortError                   the world outside did not answer as its contract says
         ├── HostError               a host: unreachable, refused, key unknown
-        │   └── CommandError        a command ended with an exit status that was not expected
+        │   ├── CommandError        a command ended with an exit status that was not expected
+        │   └── NobodyListensError  a connection was refused at the other end: no network is to blame
         ├── BalancerError           a balancer: unreachable, refused, or it reports another state
         ├── DatabaseError           a database: unreachable, refused
         │   └── LockTimeoutError    a lock was not to be had within the declared time; safe to try again
-        └── ApplicationError        a capability: missing binding, unexpected answer
-            └── BusyError           the same was still at work there; it has ended, and nothing was begun
+        ├── ApplicationError        a capability: missing binding, unexpected answer
+        │   └── BusyError           the same was still at work there; it has ended, and nothing was begun
+        └── AccessError             an access gate: no packet filter, no rights, or it reports another state
 
 The exit code that the terminal returns for each is in `changeover.cli`.
 """
 
 __all__ = [
+    "AccessError",
     "ApplicationError",
     "BalancerError",
+    "BrokenOffError",
     "BusyError",
     "ChangeoverError",
     "CommandError",
@@ -35,6 +40,7 @@ __all__ = [
     "LedgerError",
     "LockTimeoutError",
     "LockedError",
+    "NobodyListensError",
     "PortError",
     "RefusedError",
     "SpecError",
@@ -89,6 +95,10 @@ class StepTimeoutError(StepError):
     """An action did not reach its goal within its time limit."""
 
 
+class BrokenOffError(StepError):
+    """An action was broken off while it was under way: it may be half done."""
+
+
 class PortError(ChangeoverError):
     """Something outside did not answer as its port's contract says."""
 
@@ -99,6 +109,10 @@ class HostError(PortError):
 
 class CommandError(HostError):
     """A command ended with an exit status that was not expected."""
+
+
+class NobodyListensError(HostError):
+    """A host was asked to connect somewhere, and was refused there."""
 
 
 class BalancerError(PortError):
@@ -119,3 +133,7 @@ class ApplicationError(PortError):
 
 class BusyError(ApplicationError):
     """What was begun before was still at work; it has ended meanwhile, and nothing was begun. Look what it left."""
+
+
+class AccessError(PortError):
+    """An access gate cannot be closed or opened, or its host reports another state than the one set."""

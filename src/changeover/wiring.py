@@ -13,7 +13,7 @@ from changeover.drivers.secrets import Secrets
 from changeover.errors import SpecError
 from changeover.model.release import Release
 from changeover.model.site import Site
-from changeover.ports import Balancer, Database, Host, World
+from changeover.ports import Access, Balancer, Database, Host, World
 from changeover.spec.drivers import GROUP, registered
 
 
@@ -47,16 +47,19 @@ def make_world(site: Site, release: Release, secrets: Secrets) -> World:
     hosts: dict[str, Host] = {}
     databases: dict[str, Database] = {}
     balancers: dict[str, Balancer] = {}
+    access: dict[str, Access] = {}
     for host in site.hosts:
         hosts[host.name] = driver("host", host.driver)(host, secrets=secrets, hosts=hosts)
     for balancer in site.balancers:
         balancers[balancer.name] = driver("balancer", balancer.driver)(balancer, secrets=secrets, hosts=hosts)
     for database in site.databases:
         databases[database.name] = driver("database", database.driver)(database, secrets=secrets, hosts=hosts)
+    for gate in site.access:
+        access[gate.name] = driver("access", gate.driver)(gate, site=site, secrets=secrets, hosts=hosts)
     application = driver("application", "bindings")(
         site, release, secrets=secrets, hosts=hosts, databases=databases
     )
-    return World(hosts, balancers, databases, application, SystemClock())
+    return World(hosts, balancers, databases, application, SystemClock(), access)
 
 
 @asynccontextmanager
@@ -71,4 +74,6 @@ async def open_world(site: Site, release: Release, secrets: Secrets) -> AsyncIte
             await balancer.close()
         for database in world.databases.values():
             await database.close()
+        for gate in world.access.values():
+            await gate.close()
         await asyncio.gather(*(host.close() for host in world.hosts.values()))

@@ -5,6 +5,7 @@ A driver is found by name through the entry point group `changeover.drivers`; th
     host.NAME         (config: HostConfig, *, secrets: Secrets, hosts: Mapping[str, Host]) -> Host
     balancer.NAME     (config: BalancerConfig, *, secrets: Secrets, hosts: Mapping[str, Host]) -> Balancer
     database.NAME     (config: DatabaseConfig, *, secrets: Secrets, hosts: Mapping[str, Host]) -> Database
+    access.NAME       (config: AccessConfig, *, site: Site, secrets: Secrets, hosts: Mapping[str, Host]) -> Access
     application.NAME  (site: Site, release: Release, *, secrets: Secrets, hosts: Mapping[str, Host],
                        databases: Mapping[str, Database]) -> Application
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from changeover.model.site import Application, Site
+from changeover.spec.build.access import build_access
 from changeover.spec.build.capabilities import Bindings, check_placeholders
 from changeover.spec.build.fleet import Fleet, read_fleet
 from changeover.spec.build.hosts import build_hosts
@@ -28,8 +29,13 @@ def build_site(
     hosts = build_hosts(document, fleet, paths, problems)
     balancers = build_balancers(document.balancers or {}, fleet, problems)
     databases = build_databases(document.databases or {}, fleet, paths, problems)
+    access = build_access(document.access or {}, fleet, hosts, problems)
     application = _application(document, needed, fleet, paths, problems)
-    if application is None or not document.sound("site", "balancers", "databases") or len(problems) > before:
+    if (
+        application is None
+        or not document.sound("site", "balancers", "databases", "access")
+        or len(problems) > before
+    ):
         return None
     return Site(
         name=str(document.site),
@@ -37,6 +43,7 @@ def build_site(
         application=application,
         balancers=balancers,
         databases=databases,
+        access=access,
     )
 
 

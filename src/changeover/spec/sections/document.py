@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from changeover.spec.located import Map, Text
 from changeover.spec.problems import Problems
+from changeover.spec.sections.access import Gates
 from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import Name, OneOrMany, Section
 from changeover.spec.sections.hosts import Become, Groups, Hosts, Ssh
@@ -41,6 +42,7 @@ class Document(Section):
     application: Application | None = None
     balancers: Balancers | None = None
     databases: Databases | None = None
+    access: Gates | None = None
     upgrade: Upgrade | None = None
     journal: Text | None = None
     probe: Opaque | None = None
