@@ -12,7 +12,7 @@ from changeover.cli.command import Settings, command
 from changeover.cli.exits import Exit, of_run
 from changeover.cli.live import showing
 from changeover.cli.plans import save
-from changeover.conductor import Attached
+from changeover.conductor import Attached, Conductor
 from changeover.engine.commands import nearest_step
 from changeover.engine.events import Event, StepChanged
 from changeover.engine.fold import RunStatus
@@ -38,12 +38,19 @@ async def status(settings: Settings, run: RunName = None) -> None:
     """Say where a run stands: its stages, the steps at hand, what it waits for, what to do next."""
     journal = settings.attached.journal
     name = await _chosen(settings.attached, run)
-    at = await journal.status(name)
+    at, notes = await journal.status(name), await journal.notes(name)
     record = await journal.run(name)
     stored = [f"{command.verb} {command.step}".strip() for command in await journal.pending_commands(name)]
     settings.output.answer(
-        {**status_summary(at), "conducted": record.conducted, "owner": str(record.owner), "stored": stored},
-        lambda: progress(at, estimate(at.plan), _until(record), conductor=_conductor(record, stored)),
+        {
+            **status_summary(at, notes),
+            "conducted": record.conducted,
+            "owner": str(record.owner),
+            "stored": stored,
+        },
+        lambda: progress(
+            at, estimate(at.plan), _until(record), conductor=_conductor(record, stored), notes=notes
+        ),
     )
 
 
@@ -56,7 +63,7 @@ async def watch(settings: Settings, run: RunName = None) -> Exit:
     journal = settings.attached.journal
     name = await _chosen(settings.attached, run)
     so_far = (await journal.status(name)).seq
-    async with showing(RunStatus(name, await journal.plan(name)), settings.output) as display:
+    async with showing(RunStatus(name, await journal.plan(name)), settings.output, journal.notes) as display:
         async for event in journal.follow(name):
             display.see(event)
             if event.seq >= so_far and only_finalize_left(display.status) and display.at_rest:
@@ -137,7 +144,9 @@ async def _report(settings: Settings, run: str, named: list[Path]) -> RunReport:
         if named
         else ledgers.overlapping(settings.probes, events[0].at, max(now, events[-1].at))
     )
-    return run_report(run, plan, events, now=now, ledgers=found[0], sources=found[1])
+    return run_report(
+        run, plan, events, now=now, ledgers=found[0], sources=found[1], by_hand=Conductor.by_hand
+    )
 
 
 def _until(record: RunRecord) -> float:

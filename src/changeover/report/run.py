@@ -1,7 +1,7 @@
 """What happened in a run: when, by whom, how long, and at what cost. One value, made from the journal alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
@@ -11,13 +11,17 @@ from changeover.engine.events import Claimed, CommandTaken, Created, Event, Step
 from changeover.engine.fold import RunStatus, fold
 from changeover.errors import RefusedError
 from changeover.fallback import way_back
+from changeover.model.instructions import Instruction
 from changeover.model.plan import Plan, Promise, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Value
 from changeover.probe.ledger import Ledger
+from changeover.report.duties import Duty, duties
 from changeover.report.estimate import Estimate, estimate
 from changeover.report.ledgers import Source
 from changeover.report.receipt import Cost, Window, cost
+
+ByHand = Callable[[Step, Plan], tuple[Instruction, ...]]
 
 FORMAT = 1
 """Of the report's JSON."""
@@ -88,15 +92,19 @@ class Takeover(Value, frozen=True):
 
 
 class Left(Value, frozen=True):
-    """A step of the way back that nobody has done: what it would do, and what was last seen of it."""
+    """A step of the way back that nobody has done: what it would do, what was last seen of it, and how it is done by hand."""
 
     step: str
     summary: str
     evidence: str = ""
+    instructions: tuple[Instruction, ...] = ()
 
 
 class RunReport(Value, frozen=True):
-    """The whole report. `total` is the cost of the whole run; `sources` are the ledgers it was read from."""
+    """The whole report. `total` is the cost of the whole run; `sources` are the ledgers it was read from.
+
+    `afterwards` is what people have to do when the upgrade is done.
+    """
 
     run: str
     site: str
@@ -117,6 +125,8 @@ class RunReport(Value, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     takeovers: tuple[Takeover, ...] = ()
     left: tuple[Left, ...] = ()
+    duties: tuple[Duty, ...] = ()
+    afterwards: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     format: int = FORMAT
 
@@ -124,6 +134,10 @@ class RunReport(Value, frozen=True):
     def lasted(self) -> float:
         """Seconds that it took, without the wait for the approval of finalize."""
         return sum(window.lasts for window in self.total.windows)
+
+
+def _unsaid(_step: Step, _plan: Plan) -> tuple[Instruction, ...]:
+    return ()
 
 
 def run_report(
@@ -134,8 +148,12 @@ def run_report(
     now: float,
     ledgers: Sequence[Ledger] = (),
     sources: Iterable[Source] = (),
+    by_hand: ByHand = _unsaid,
 ) -> RunReport:
-    """The report of a run from its events: up to `now` while it is at work, up to where it came to rest else."""
+    """The report of a run from its events: up to `now` while it is at work, up to where it came to rest else.
+
+    `by_hand` says how a person does a step of a plan.
+    """
     status = fold(run, plan, events)
     created = next(event for event in events if isinstance(event, Created))
     at_work = status.in_flight or (status.state is RunState.RUNNING)
@@ -171,12 +189,14 @@ def run_report(
             for event in events
             if isinstance(event, Claimed)
         ),
-        left=tuple(_left(status)),
+        left=tuple(_left(status, by_hand)),
+        duties=tuple(duties(whole, of_step)),
+        afterwards=plan.release.afterwards,
         sources=tuple(sources),
     )
 
 
-def _left(status: RunStatus) -> Iterator[Left]:
+def _left(status: RunStatus, by_hand: ByHand) -> Iterator[Left]:
     """What a person has to do by hand to bring the site back, if the run does not."""
     steps: list[Step] = []
     if status.falling_back and status.state in (RunState.STOPPED, RunState.ABORTED, RunState.FELL_BACK):
@@ -186,7 +206,7 @@ def _left(status: RunStatus) -> Iterator[Left]:
             steps = list(way_back(status.plan, status.reached()).steps())
     for step in steps:
         at = status.steps.get(step.id)
-        yield Left(step.id, step.summary, at.evidence if at else "")
+        yield Left(step.id, step.summary, at.evidence if at else "", by_hand(step, status.plan))
 
 
 def only_finalize_left(status: RunStatus) -> bool:
@@ -290,7 +310,14 @@ def _last(changes: Iterable[StepChanged]) -> Iterable[StepChanged]:
 
 
 def _decision(event: CommandTaken) -> Decision:
-    return Decision(event.at, event.actor, event.verb, event.step, event.reason, event.refused)
+    return Decision(
+        event.at,
+        event.actor,
+        f"{event.verb} with {event.answer}" if event.answer else event.verb,
+        event.step,
+        event.reason,
+        event.refused,
+    )
 
 
 def _skipped(change: StepChanged) -> Skipped:

@@ -1,11 +1,11 @@
 """The run report and its receipt, as a document."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from changeover.engine.events import FAILURE_BUDGET
 from changeover.model.states import RunState, StepState
 from changeover.model.words import count
-from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
+from changeover.report.document import Code, Column, Document, Figure, Section, Table, Text, Tone, cells
 from changeover.report.ledgers import Source
 from changeover.report.receipt import Cost, Held, Loss
 from changeover.report.run import RunReport, StageReport, StepReport
@@ -85,8 +85,10 @@ def _sections(report: RunReport) -> Iterable[Section]:
     yield Section(
         "Stages, and what each cost: requests failed, sessions cut, writes lost", (_stages(report.stages),)
     )
-    yield Section("Left of the way back, to be done by hand in this order", _left(report))
+    yield Section("Left of the way back, to be done by hand in this order", tuple(_left(report)))
+    yield Section("Planned, and how it went", _duties(report))
     yield Section("Skipped, and why", _skipped(report))
+    yield Section("To be done afterwards", tuple(Text(f"☐ {it}") for it in report.afterwards))
     yield Section("Commands", _decisions(report))
     yield Section("Conductors", _takeovers(report))
     yield Section("Steps", tuple(_steps(report.stages)))
@@ -156,10 +158,47 @@ def _actor(actor: str) -> str:
     return "the failure budget" if actor == FAILURE_BUDGET else actor
 
 
-def _left(report: RunReport) -> tuple[Table, ...]:
-    columns = (Column("step", whole=True), Column("what to do"), Column("last seen"))
-    rows = tuple(cells(left.step, left.summary, left.evidence) for left in report.left)
+def _left(report: RunReport) -> Iterator[Text | Code]:
+    for left in report.left:
+        seen = f" (last seen: {left.evidence})" if left.evidence else ""
+        yield Text(f"{left.step}: {left.summary}{seen}", Tone.STRONG)
+        for instruction in left.instructions:
+            yield Code(instruction.text, instruction.where)
+            if instruction.expect:
+                yield Text(f"Expect: {instruction.expect}.", Tone.QUIET)
+
+
+def _duties(report: RunReport) -> tuple[Table, ...]:
+    columns = (
+        Column("planned", whole=True),
+        Column("began", whole=True),
+        Column("late", right=True, whole=True),
+        Column("owner", whole=True),
+        Column("step", whole=True),
+        Column("ended", whole=True),
+        Column("by"),
+    )
+    rows = tuple(
+        cells(
+            "" if duty.planned is None else clock(duty.planned),
+            "" if duty.begun is None else clock(duty.begun),
+            _lateness(duty.late),
+            duty.owner,
+            duty.step,
+            "" if duty.ended is None else clock(duty.ended),
+            duty.by,
+        )
+        for duty in report.duties
+    )
     return (Table(columns, rows),) if rows else ()
+
+
+def _lateness(late: float | None) -> Text:
+    if late is None:
+        return Text("")
+    if late < _LATE:
+        return Text(f"{seconds(-late)} early" if late <= -_LATE else "on time", Tone.QUIET)
+    return Text(seconds(late), Tone.DOUBT)
 
 
 def _decisions(report: RunReport) -> tuple[Table, ...]:
