@@ -147,7 +147,6 @@ class Embedded:
             "faults": f"{node}/faults",
         }
         if data["database"]:
-            data["database"]["port"] = layout.database.port
             data["database"]["tools"] = str(directory.host("db1") / "tools")
         return data
 

@@ -69,9 +69,14 @@ def operator_file(site: dict[str, Any]) -> str:
             f"      snapshot_dir: {site['directory']}/snapshots\n"
             f"      options: {{bin: {site['database']['tools']}}}\n"
         )
-    values["access"] = "" if embedded else Template(_ACCESS_BY_SSH).substitute(values)
+    values["access"] = "" if embedded else access_by_ssh(site)
     values["application"] = Template(_OF_PROCESSES if embedded else _OF_HOSTS).substitute(values)
     return Template((_FILES / "changeover.yaml").read_text()).substitute(values)
+
+
+def access_by_ssh(site: dict[str, Any]) -> str:
+    """Return the lines that say how the hosts of a lab are reached."""
+    return Template(_ACCESS_BY_SSH).substitute(site["ssh"])
 
 
 def write_operator_file(site: dict[str, Any]) -> Path:

@@ -21,13 +21,17 @@ def contents(version: str) -> dict[str, bytes]:
 
 def write_tar(version: str, directory: Path) -> Path:
     """Write `VERSION.tar`, whose files lie under no directory of their own; the same sources give the same bytes."""
-    target = directory / f"{version}.tar"
+    return write_archive(directory / f"{version}.tar", contents(version))
+
+
+def write_archive(target: Path, files: dict[str, bytes]) -> Path:
+    """Write files as a tar, whole or not at all."""
     partial = target.with_suffix(".partial")
     with tarfile.open(partial, "w") as tar:
-        for name, data in contents(version).items():
+        for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            info.mode = 0o755 if name == "app.py" else 0o644
+            info.mode = 0o755 if name.endswith(".py") else 0o644
             tar.addfile(info, io.BytesIO(data))
     partial.rename(target)
     return target

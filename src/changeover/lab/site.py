@@ -11,41 +11,27 @@ from changeover.lab.layout import (
     RELEASES,
     DatabaseKind,
     Layout,
-    Role,
 )
 from changeover.lab.roles import ADMIN_SOCKET
 
 
-def common(layout: Layout, directory: Directory) -> dict[str, Any]:
-    """Return what both forms of the lab have in common; JSON types only, passwords as the files that hold them."""
-    balancer, database = layout.member("lb1"), layout.member("db1")
+def basis(layout: Layout, directory: Directory) -> dict[str, Any]:
+    """Return what every lab has; JSON types only, passwords as the files that hold them."""
+    database = layout.member("db1")
     return {
         "name": layout.name,
+        "app": layout.app,
         "form": layout.form.value,
         "directory": str(directory.path),
         "hosts": [{"name": m.name, "address": m.address, "role": m.role.value} for m in layout.members()],
-        "balancer": {
-            "kind": "haproxy",
-            "host": balancer.name,
-            "backend": BACKEND,
-            "servers": [app.name for app in layout.apps()],
-            "cookie": "NODE",
-        },
-        "application": {
-            "nodes": [m.name for m in layout.members() if m.role is Role.APP],
-            "port": APP_PORT,
-            "release": layout.release,
-            "health": "/health",
-            "version": "/version",
-            "sessions": "/sessions",
-        },
-        "releases": list(RELEASES),
+        "releases": list(layout.application.releases),
         "database": None
         if layout.database is DatabaseKind.NONE
         else {
             "kind": layout.database.value,
             "host": database.name,
             "address": database.address,
+            "port": layout.database.port,
             "name": layout.application.database,
             "user": layout.application.database,
             "password_file": str(directory.database_password),
@@ -54,11 +40,9 @@ def common(layout: Layout, directory: Directory) -> dict[str, Any]:
     }
 
 
-def of_hosts(layout: Layout, directory: Directory) -> dict[str, Any]:
-    """Return the description of a lab of hosts."""
-    balancer = layout.member("lb1").address
-    site = common(layout, directory)
-    site["ssh"] = {
+def ssh(directory: Directory) -> dict[str, Any]:
+    """Return how the hosts are reached by SSH."""
+    return {
         "user": "deploy",
         "port": 22,
         "key": str(directory.key),
@@ -66,6 +50,34 @@ def of_hosts(layout: Layout, directory: Directory) -> dict[str, Any]:
         "become": "sudo",
         "guarded": {"user": "guarded", "sudo_password_file": str(directory.sudo_password)},
     }
+
+
+def common(layout: Layout, directory: Directory) -> dict[str, Any]:
+    """Return what both forms of a lab of notes have in common."""
+    return basis(layout, directory) | {
+        "balancer": {
+            "kind": "haproxy",
+            "host": layout.member("lb1").name,
+            "backend": BACKEND,
+            "servers": [app.name for app in layout.apps()],
+            "cookie": "NODE",
+        },
+        "application": {
+            "nodes": [app.name for app in layout.apps()],
+            "port": APP_PORT,
+            "release": layout.release,
+            "health": "/health",
+            "version": "/version",
+            "sessions": "/sessions",
+        },
+    }
+
+
+def of_hosts(layout: Layout, directory: Directory) -> dict[str, Any]:
+    """Return a lab of hosts with notes."""
+    balancer = layout.member("lb1").address
+    site = common(layout, directory)
+    site["ssh"] = ssh(directory)
     site["balancer"] |= {
         "socket": ADMIN_SOCKET,
         "tcp": f"{balancer}:{BALANCER_ADMIN_PORT}",
@@ -79,7 +91,5 @@ def of_hosts(layout: Layout, directory: Directory) -> dict[str, Any]:
         "current": "/opt/app/current",
         "faults": "/etc/app/faults",
     }
-    if site["database"]:
-        site["database"]["port"] = layout.database.port
     site["archives"] = {version: str(directory.releases / f"{version}.tar") for version in RELEASES}
     return site
