@@ -55,9 +55,11 @@ class MisconfiguredError(Exception):
 
 
 def properties(name: str) -> dict[str, str]:
-    """What a properties file of the installation says."""
+    """What a properties file of the installation says; `MisconfiguredError` if that is nothing."""
     lines = [line.strip() for line in (HOME / name).read_text().splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    if not pairs:
+        raise MisconfiguredError(f"{name} is not filled in")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
@@ -73,7 +75,9 @@ class Installation:
             self.sink, self.pace, self.startup = own["sink"], float(own["pace"]), float(own["startup"])
             self.key = (HOME / crypto["key"]).read_bytes()
         except (OSError, KeyError, ValueError) as error:
-            raise MisconfiguredError(f"the installation is not complete: {error!r}") from None
+            raise MisconfiguredError(
+                f"the installation is not complete: {type(error).__name__} {error}"
+            ) from None
         self.version = (HOME / "VERSION").read_text().strip()
 
     def connect(self) -> "psycopg.Connection[Any]":

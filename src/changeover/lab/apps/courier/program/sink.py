@@ -4,7 +4,7 @@
     POST /messages   "DEPLOYMENT NUMBER NODE", signed in X-Signature: 201; 403 for a signature that is none
     GET /messages    all of them, one a line, in the order in which they came
 
-Arguments: address, port, the key's file, the file they are written to.
+Arguments: address, port, the key's file, the file they are written to. It prints where it listens.
 """
 
 import hashlib
@@ -43,7 +43,9 @@ def main(address: str, port: str, key_file: str, book_file: str) -> None:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """No line per request."""
 
-    ThreadingHTTPServer((address, int(port)), Handler).serve_forever()
+    server = ThreadingHTTPServer((address, int(port)), Handler)
+    print(f"{address}:{server.server_port}")  # noqa: T201  # where it listens: port 0 is any
+    server.serve_forever()
 
 
 if __name__ == "__main__":

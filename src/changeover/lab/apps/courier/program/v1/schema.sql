@@ -1,7 +1,4 @@
--- The schema of release v1. SCHEMA says whose it is: no release starts on another's.
-CREATE TABLE installation (schema INTEGER NOT NULL);
-INSERT INTO installation VALUES (1);
-
+-- The schema of release v1.
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 INSERT INTO setting VALUES ('qa_diagnostic', 'OFF');
 
@@ -33,3 +30,6 @@ CREATE TABLE storage_history (
     status_code INTEGER NOT NULL,
     UNIQUE (node, file)
 );
+
+-- Whose schema it is: no release starts on another's. Last, because nodes start on what they find here.
+CREATE TABLE installation AS SELECT 1 AS schema;
