@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from changeover.actions import database, looking, node, traffic
+from changeover.actions import building, database, files, logs, looking, node, properties, traffic
 from changeover.actions.base import Action, Context, Params
 
 __all__ = ["ACTIONS", "Action", "Context", "Params"]
 
 _KINDS: tuple[Action, ...] = (
+    building.Build(),
+    building.Test(),
     database.CommandMigrate(),
     database.DropSnapshot(),
     database.Migrate(),
@@ -15,6 +17,12 @@ _KINDS: tuple[Action, ...] = (
     database.Revert(),
     database.TakeSnapshot(),
     database.VerifySnapshot(),
+    files.Keep(),
+    files.LetGo(),
+    files.PutBack(),
+    logs.CheckLog(),
+    logs.ForgetMarks(),
+    logs.MarkLog(),
     looking.DatabaseCheck(),
     looking.HostCheck(),
     looking.NodeCheck(),
@@ -28,6 +36,7 @@ _KINDS: tuple[Action, ...] = (
     node.Switch(),
     node.Uninstall(),
     node.Version(),
+    properties.SetProperty(),
     traffic.Drain(),
     traffic.Enter(),
     traffic.Remove(),

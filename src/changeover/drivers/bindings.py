@@ -23,6 +23,7 @@ from changeover.drivers.template import check_shell, fill, fill_shell, fill_sql
 from changeover.errors import ApplicationError, BusyError, LockTimeoutError, PortError, SpecError
 from changeover.model.release import Release
 from changeover.model.site import Binding, File, Http, Node, Shell, Site, Sql, Unit
+from changeover.model.templates import values_of
 from changeover.model.values import Secret
 from changeover.model.words import count
 from changeover.ports import Answer, Command, Database, Host, Result
@@ -202,15 +203,7 @@ class Bindings:
             if not value or {".", ".."} & set(value.split("/")):
                 # Such a value would turn a path that is to be removed into another one.
                 raise ApplicationError(f"{capability} on {name}: {given} cannot be {value!r}")
-        filled = {
-            **self._site.application.variables,
-            **self._release.variables,
-            **node.variables,
-            "node": node.name,
-            "host": node.host,
-            "address": self._site.host(node.host).address,
-            **values,
-        }
+        filled = {**values_of(node, self._site, self._release), **values}
         try:
             about = sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()[:16]
             yield Use(capability, node, filled, f"{self._site.name}-{name}-{about}")

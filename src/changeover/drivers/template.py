@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from changeover.errors import ApplicationError
+from changeover.model.templates import PLACEHOLDER
 
-PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.]+")
 
 

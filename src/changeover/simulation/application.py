@@ -118,7 +118,28 @@ def _remove(site: "SimulatedSite", node: str, release: str) -> None:
 
 
 def _switch(site: "SimulatedSite", node: str, release: str) -> None:
-    site.nodes[node].release = release
+    it = site.nodes[node]
+    if it.release != release:
+        for path in it.settings:
+            site.hosts[it.host].files[path] = f"# as {release} brings it\n".encode()
+            site.hosts[it.host].owned.pop(path, None)
+    it.release = release
+
+
+def _build(site: "SimulatedSite", node: str, release: str) -> None:
+    if site.hosts[site.nodes[node].host].full:
+        raise ApplicationError(f"build on {node}: exit status 1: No space left on device", hint="make room")
+    site.nodes[node].built.add(release)
+
+
+def _built(site: "SimulatedSite", node: str, *, release: str) -> Answer:
+    built = site.nodes[node].built
+    return Answer(release in built, "", f"built: {', '.join(sorted(built)) or 'nothing'}")
+
+
+def _test(site: "SimulatedSite", node: str, release: str) -> None:
+    if not site.well(node) or site.nodes[node].running != release:
+        raise ApplicationError(f"test on {node}: exit status 1: {release} does not answer well")
 
 
 def _start(site: "SimulatedSite", node: str, **_: str) -> None:
@@ -177,6 +198,7 @@ def _says(value: str) -> Answer:
 
 _ANSWERS: Mapping[str, Callable[..., Answer]] = {
     "installed": _installed,
+    "built": _built,
     "running": _running,
     "health": _health,
     "release": _release,
@@ -186,6 +208,8 @@ _ANSWERS: Mapping[str, Callable[..., Answer]] = {
 }
 
 _CHANGES: Mapping[str, tuple[Callable[..., None], str]] = {
+    "build": (_build, "install"),
+    "test": (_test, "switch"),
     "install": (_install, "install"),
     "remove": (_remove, "remove"),
     "switch": (_switch, "switch"),

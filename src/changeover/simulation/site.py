@@ -237,6 +237,9 @@ class SimulatedSite:
         if not it.running and it.release in it.installed and self.ability(it.release) is Ability.START:
             it.running = it.release
             it.well_at = self.moment + self.durations.well
+            for path in it.logs:
+                lines = (*it.mutters.get(it.release, ()), f"INFO {it.release} started")
+                self.hosts[it.host].log(path, "".join(f"{line}\n" for line in lines).encode())
 
     # What is done to it from outside
 

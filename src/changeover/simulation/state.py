@@ -81,6 +81,13 @@ class SimulatedNode:
     broken: set[str] = field(default_factory=set)
     """Names of capabilities that fail on this node: how a test makes it misbehave."""
     unflushed: int = 0
+    built: set[str] = field(default_factory=set)
+    settings: tuple[str, ...] = ()
+    """Files on its host that a release brings along: they are lost with every switch, until they are put back."""
+    logs: tuple[str, ...] = ()
+    """What it writes to when it starts."""
+    mutters: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Version → lines that it writes then, besides that it has started."""
 
     @property
     def ails(self) -> bool:
@@ -89,7 +96,13 @@ class SimulatedNode:
 
     def copy(self) -> "SimulatedNode":
         """One that changes by itself."""
-        return replace(self, installed=set(self.installed), broken=set(self.broken))
+        return replace(
+            self,
+            installed=set(self.installed),
+            broken=set(self.broken),
+            built=set(self.built),
+            mutters=dict(self.mutters),
+        )
 
 
 @dataclass(slots=True)

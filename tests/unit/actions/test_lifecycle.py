@@ -21,6 +21,9 @@ from tests.sites import EXPAND, a_release, a_site
 
 SERVERS = {"servers": {"public": "app1"}}
 MIGRATION = {"migration": msgspec.to_builtins(EXPAND), "lock_timeout": 1.0}
+KEPT = {"paths": ["/etc/app.properties"], "to": "/srv/kept"}
+DDL = {"file": "/etc/app.properties", "key": "auto.ddl"}
+MARKED = {"label": "start", "paths": ["/var/log/app.log"]}
 COMMAND = {"observe": "expanded", "node": "app1", "release": "v2", "lock_timeout": 2.0}
 
 
@@ -91,6 +94,27 @@ CHANGES = [
         _op("database.command", "main", run="unexpand", expect="no", **COMMAND),
         [_op("node.install", "app1", release="v2")],
     ),
+    Case(_op("files.keep", "app1", **KEPT), _op("files.let-go", "app1", **KEPT)),
+    Case(
+        _op("files.let-go", "app1", **KEPT),
+        _op("files.keep", "app1", **KEPT),
+        [_op("files.keep", "app1", **KEPT)],
+    ),
+    Case(
+        _op("files.put-back", "app1", **KEPT),
+        _op("node.property", "app1", value="true", **DDL),
+        [_op("files.keep", "app1", **KEPT), _op("node.property", "app1", value="true", **DDL)],
+    ),
+    Case(
+        _op("node.property", "app1", value="true", **DDL),
+        _op("node.property", "app1", value="false", **DDL),
+    ),
+    Case(_op("log.mark", "app1", **MARKED), _op("log.forget", "app1")),
+    Case(
+        _op("log.forget", "app1"),
+        _op("log.mark", "app1", **MARKED),
+        [_op("log.mark", "app1", **MARKED)],
+    ),
 ]
 
 LOOKS = [
@@ -103,7 +127,14 @@ LOOKS = [
     _op("database.check", "main"),
 ]
 
-PROVES = [_op("database.verify", "main", label="s"), _op("node.hold", "app1", seconds=5.0)]
+PROVES = [
+    _op("database.verify", "main", label="s"),
+    _op("node.hold", "app1", seconds=5.0),
+    _op("node.build", "app1", release="v2"),
+    _op("node.test", "app1", release="v1"),
+    _op("log.check", "app1", label="start", logs=[], version="v1"),
+]
+"""Those that neither have a counterpart nor only look; each has a test of its own."""
 
 
 def _context(site: SimulatedSite) -> Context:
@@ -122,19 +153,23 @@ async def _perform(operation: Operation, context: Context) -> str | Observation:
 def a_site_to_change(clock: Clock | None = None) -> SimulatedSite:
     """A simulated site with a migration that the application performs itself, up for a while."""
     plain = a_site()
-    bound = dict.fromkeys(("expand", "expanded", "unexpand"), Unit("app.service"))
+    bound = dict.fromkeys(("expand", "expanded", "unexpand", "build", "built", "test"), Unit("app.service"))
     application = msgspec.structs.replace(
         plain.application, capabilities={**plain.application.capabilities, **bound}
     )
     command = CommandMigration("000_own", "expand", "expanded", "app1", undo="unexpand")
     change = Migrations("main", (EXPAND, command))
-    return SimulatedSite(
+    site = SimulatedSite(
         msgspec.structs.replace(plain, application=application),
         "v1",
         clock,
         release=a_release(migrations=(change,)),
         abilities={},
     )
+    site.hosts["app1"].files[DDL["file"]] = b"# as it came\nauto.ddl = false\n"
+    site.hosts["app1"].owned[DDL["file"]] = "640 0:33"
+    site.hosts["app1"].log(MARKED["paths"][0], b"INFO v1 started\n")
+    return site
 
 
 @pytest.fixture
@@ -269,6 +304,43 @@ async def test_verifying_marks_the_snapshot_and_nothing_else(site: SimulatedSite
     assert await _observe(PROVES[0], context) is Presence.ABSENT
     await _perform(PROVES[0], context)
     assert await _observe(PROVES[0], context) is Presence.DONE
+
+
+async def test_what_is_built_is_there_and_is_not_built_twice(site: SimulatedSite) -> None:
+    """Absent, performed, done; what was built is left."""
+    context, (build,) = _context(site), [op for op in PROVES if op.action == "node.build"]
+    assert await _observe(build, context) is Presence.ABSENT
+    await _perform(build, context)
+    assert await _observe(build, context) is Presence.DONE
+    assert site.nodes["app1"].built == {"v2"}
+
+
+async def test_a_test_is_done_when_it_was_seen_to_its_end(site: SimulatedSite) -> None:
+    """No look tells; a node that is not as the test wants it fails the step."""
+    context, (test,) = _context(site), [op for op in PROVES if op.action == "node.test"]
+    assert await _observe(test, context) is Presence.ABSENT
+    seen = await _perform(test, context)
+    assert isinstance(seen, Observation)
+    assert seen.done
+    site.nodes["app1"].broken.add("health")
+    with pytest.raises(StepError, match="does not answer well"):
+        await _perform(test, context)
+
+
+async def test_a_log_is_read_from_its_mark(site: SimulatedSite) -> None:
+    """Without a mark nobody can tell; what stood there before it does not count, what was written after it does."""
+    context, (check,) = _context(site), [op for op in PROVES if op.action == "log.check"]
+    watch = {"path": MARKED["paths"][0], "errors": ["ERROR"]}
+    check = msgspec.structs.replace(check, params={**check.params, "logs": [watch]})
+    site.hosts["app1"].log(MARKED["paths"][0], b"ERROR before\n")
+    assert await _observe(check, context) is Presence.UNKNOWN
+    await _perform(_op("log.mark", "app1", **MARKED), context)
+    assert await _observe(check, context) is Presence.DONE
+    site.hosts["app1"].log(MARKED["paths"][0], b"ERROR after\n")
+    assert await _observe(check, context) is Presence.ABSENT
+    with pytest.raises(StepError, match="ERROR after") as error:
+        await _perform(check, context)
+    assert "before" not in error.value.message
 
 
 async def test_holding_watches_for_the_whole_time(site: SimulatedSite) -> None:

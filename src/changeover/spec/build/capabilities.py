@@ -6,6 +6,7 @@ from typing import assert_never
 
 from changeover.model import site
 from changeover.model.site import Node
+from changeover.model.templates import PLACEHOLDER
 from changeover.model.values import Secret
 from changeover.spec.build.fleet import Fleet
 from changeover.spec.build.hosts import secret
@@ -15,9 +16,8 @@ from changeover.spec.problems import Problems, nearest
 from changeover.spec.sections import bindings as written
 from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import SecretRef
-from changeover.spec.vocabulary import PLACEHOLDERS
+from changeover.spec.vocabulary import GIVEN, PLACEHOLDERS
 
-PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STATUS = re.compile(r"\d{1,3}", re.ASCII)
 
 
@@ -111,7 +111,8 @@ def check_placeholders(
     everywhere = PLACEHOLDERS | {*map(str, application.variables), *map(str, release)}
     asked: dict[str, list[str]] = {}
     for capability, binding in capabilities.items():
-        for name in {name for text in _templates(binding) for name in PLACEHOLDER.findall(text)}:
+        names = {name for text in _templates(binding) for name in PLACEHOLDER.findall(text)}
+        for name in names - GIVEN.get(str(capability), frozenset()):
             asked.setdefault(name, []).append(str(capability))
     for name, by in asked.items():
         lacking = [node.name for node in nodes if name not in everywhere and name not in node.variables]
