@@ -11,7 +11,7 @@ from changeover.drivers import shell
 from changeover.drivers.posix import Output, PosixHost
 from changeover.drivers.secrets import Secrets
 from changeover.drivers.streams import LIMIT, SocketStream
-from changeover.errors import HostError
+from changeover.errors import HostError, NobodyListensError
 from changeover.model.site import HostConfig
 from changeover.ports import Host, Stream
 
@@ -77,7 +77,8 @@ class LocalHost(PosixHost):
         try:
             reader, writer = await asyncio.open_connection(address, port, limit=LIMIT)
         except OSError as error:
-            raise HostError(f"{self.name}: cannot connect to {address}:{port}: {_words(error)}") from None
+            kind = NobodyListensError if isinstance(error, ConnectionRefusedError) else HostError
+            raise kind(f"{self.name}: cannot connect to {address}:{port}: {_words(error)}") from None
         return SocketStream(f"{self.name}: {address}:{port}", reader, writer, let_go=lambda: _closed(writer))
 
     @asynccontextmanager

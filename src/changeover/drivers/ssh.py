@@ -14,7 +14,7 @@ from changeover.drivers import host_keys, shell
 from changeover.drivers.posix import QUOTED, Output, PosixHost
 from changeover.drivers.secrets import Secrets
 from changeover.drivers.streams import Reader, SocketStream, Writer
-from changeover.errors import HostError
+from changeover.errors import HostError, NobodyListensError
 from changeover.model.site import HostConfig, Ssh
 from changeover.ports import Host, Stream
 
@@ -155,7 +155,8 @@ class SshHost(PosixHost):
         try:
             return await self._open(what, lambda c: c.open_connection(address, port, encoding=None))
         except asyncssh.ChannelOpenError as error:
-            raise HostError(
+            refused = error.code == asyncssh.OPEN_CONNECT_FAILED and "refused" in error.reason
+            raise (NobodyListensError if refused else HostError)(
                 f"{self.name}: cannot connect to {address}:{port}: {error.reason}",
                 hint="does it listen there, and does sshd allow it (AllowTcpForwarding)?",
             ) from None
