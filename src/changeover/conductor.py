@@ -12,7 +12,7 @@ from changeover.actions import ACTIONS
 from changeover.actions.validation import validate
 from changeover.checks import site as live
 from changeover.drivers.secrets import Secrets
-from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, nearest_step
+from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, check_answer, nearest_step
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.guard import Guard
@@ -67,6 +67,7 @@ class Attached:
         reason: str = "",
         run: str | None = None,
         accept_skipped: bool = False,
+        answer: str = "",
     ) -> CommandRecord:
         """Tell the run. Answered at once by its conductor; kept for the next one if it has none now.
 
@@ -76,9 +77,11 @@ class Attached:
         if verb in WITH_A_REASON and not reason.strip():
             raise RefusedError(f"{verb} needs a reason", hint="give it with --reason")
         if verb in OF_A_STEP:
-            nearest_step(step, (await self.journal.status(run)).plan.steps())
+            found = nearest_step(step, (await self.journal.status(run)).plan.steps())
+            if answer:
+                check_answer(answer, reason, found)
         number = await self.journal.command(
-            run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped
+            run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped, answer=answer
         )
         while not (record := await self.journal.command_outcome(number)).outcome:
             if not (await self.journal.run(run)).conducted:

@@ -1,5 +1,6 @@
 """What every kind of step can do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -25,7 +26,9 @@ class Context:
 
     `since` is when the step was first started (seconds since the epoch), as the journal has it: the same
     after a crash, and begun anew when a person retries the step. `timeout` is how many seconds one call of
-    the action may take.
+    the action may take. `answer` is what a person chose of the step's answers when they asked for it again, and
+    `failed` what the failure had said that they chose it for. `tell` shows those who watch how far it has come; it is
+    not recorded.
     """
 
     world: World
@@ -35,6 +38,9 @@ class Context:
     attempt: int
     since: float
     timeout: float
+    answer: str = ""
+    failed: str = ""
+    tell: Callable[[str], None] = lambda _: None
 
 
 class Action(Protocol):

@@ -41,9 +41,20 @@ async def continue_(settings: Settings, run: RunName = None, reason: Reason = ""
 
 
 @command(app, "changeover retry app1/start")
-async def retry(settings: Settings, step: StepId, run: RunName = None, reason: Reason = "") -> Exit:
+async def retry(
+    settings: Settings,
+    step: StepId,
+    run: RunName = None,
+    reason: Reason = "",
+    answer: Annotated[
+        str,
+        typer.Option(
+            "--with", metavar="ANSWER", help="One of the answers that the step offers, with a reason."
+        ),
+    ] = "",
+) -> Exit:
     """Do a step again that has failed or was skipped."""
-    return await _tell(settings, Verb.RETRY, step, run=run, reason=reason)
+    return await _tell(settings, Verb.RETRY, step, run=run, reason=reason, answer=answer)
 
 
 @command(app, "changeover skip app1/health --reason 'looked at by hand'")
@@ -120,11 +131,12 @@ async def _tell(
     run: str | None,
     reason: str,
     accept_skipped: bool = False,
+    answer: str = "",
 ) -> Exit:
     """Send the command, and say what came of it: obeyed, refused, or kept for the next conductor."""
     run = await settings.steered(run)
     sent = await settings.attached.send(
-        verb, actor=actor(), step=step, reason=reason, run=run, accept_skipped=accept_skipped
+        verb, actor=actor(), step=step, reason=reason, run=run, accept_skipped=accept_skipped, answer=answer
     )
     if sent.outcome == "refused":
         raise RefusedError(sent.answer)

@@ -38,7 +38,7 @@ async def conduct(
     output = settings.output
     watched = output.terminal and not output.json and not only_finalize_left(status)
     stop: OnStop = on_stop or ("wait" if watched else "return")
-    async with showing(status, output) as display:
+    async with showing(status, output, attached.journal.notes) as display:
         task = asyncio.create_task(work(display.see, stop))
         naming = asyncio.create_task(_name(display, attached))
         # One that returns of its own accord must not be left before it has obeyed all that was stored.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from rich.console import Group
@@ -11,13 +11,16 @@ from rich.live import Live
 from changeover.cli.output import Output
 from changeover.engine.events import Event
 from changeover.engine.fold import RunStatus
-from changeover.model.states import RunState
+from changeover.errors import JournalError
+from changeover.model.states import RunState, StepState
 from changeover.report import terminal
+from changeover.report.document import Text
 from changeover.report.estimate import estimate
-from changeover.report.happened import line
+from changeover.report.happened import line, note
 from changeover.report.progress import progress
 
 REFRESH_SECONDS = 0.25
+NOTES_SECONDS = 5.0
 _BUSY = 10
 """Drawing may take a tenth of the time at most, however large the plan is."""
 
@@ -25,11 +28,16 @@ _BESIDE_UNITS = 9
 """Lines of the screen that are neither a stage nor a unit."""
 
 
+Notes = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Of a run, what its steps in flight say of how far they have come."""
+
+
 class Display:
     """Follows a run by its events, and shows each of them; a closed pipe ends the showing, not the run."""
 
-    def __init__(self, status: RunStatus, output: Output) -> None:
+    def __init__(self, status: RunStatus, output: Output, notes: Notes) -> None:
         self.status = status
+        self._notes = notes
         self.begun = asyncio.Event()
         self.changed: Callable[[Event], None] = lambda _: None
         self._output = output
@@ -59,15 +67,37 @@ class Display:
         with suppress(OSError):
             self._output.note(text)
 
+    async def notes(self) -> Mapping[str, str]:
+        """What the steps in flight say of how far they have come; nothing while that cannot be read."""
+        try:
+            return await self._notes(self.status.run) if self.status.run else {}
+        except JournalError:
+            return {}
+
     def _show(self, event: Event) -> None:
         raise NotImplementedError
 
 
 class Lines(Display):
-    """A line for each event."""
+    """A line for each event, and now and then for what is in flight."""
 
     def _show(self, event: Event) -> None:
         self._output.line(line(event))
+
+    async def tell(self) -> None:
+        """Until cancelled, a line for each step that says something new."""
+        told: Mapping[str, str] = {}
+        while True:
+            await asyncio.sleep(NOTES_SECONDS)
+            said, before = await self.notes(), told
+            told = said
+            for step, text in said.items():
+                if self.status.steps[step].state is StepState.RUNNING and before.get(step) != text:
+                    self._line(note(time.time(), step, text))
+
+    def _line(self, text: Text) -> None:
+        with suppress(OSError):
+            self._output.line(text)
 
 
 class JsonLines(Display):
@@ -80,8 +110,8 @@ class JsonLines(Display):
 class Screen(Display):
     """The whole state, drawn again several times a second by `draw`."""
 
-    def __init__(self, status: RunStatus, output: Output) -> None:
-        super().__init__(status, output)
+    def __init__(self, status: RunStatus, output: Output, notes: Notes) -> None:
+        super().__init__(status, output, notes)
         self._said = ""
 
     def say(self, text: str) -> None:
@@ -100,21 +130,22 @@ class Screen(Display):
         with Live(console=console, auto_refresh=False, transient=True) as screen:
             while True:
                 began = time.monotonic()
-                shown = terminal.render(progress(self.status, times, time.time(), most=most))
+                notes = await self.notes()
+                shown = terminal.render(progress(self.status, times, time.time(), most=most, notes=notes))
                 screen.update(Group(shown, self._said), refresh=True)
                 await asyncio.sleep(max(REFRESH_SECONDS, _BUSY * (time.monotonic() - began)))
 
 
 @asynccontextmanager
-async def showing(status: RunStatus, output: Output) -> AsyncIterator[Display]:
+async def showing(status: RunStatus, output: Output, notes: Notes) -> AsyncIterator[Display]:
     """The display that suits the output, while it is open."""
-    if output.json or not output.terminal:
-        yield JsonLines(status, output) if output.json else Lines(status, output)
+    if output.json:
+        yield JsonLines(status, output, notes)
         return
-    screen = Screen(status, output)
-    drawing = asyncio.create_task(screen.draw())
+    display = Screen(status, output, notes) if output.terminal else Lines(status, output, notes)
+    drawing = asyncio.create_task(display.draw() if isinstance(display, Screen) else display.tell())
     try:
-        yield screen
+        yield display
     finally:
         drawing.cancel()
         with suppress(asyncio.CancelledError, OSError):

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import dropwhile, islice
 
+import msgspec
+
 from changeover.engine.budgets import breach
 from changeover.engine.events import CommandTaken, Event, FallbackBegun, RunChanged, StepChanged, Verb
-from changeover.engine.fold import RunStatus
+from changeover.engine.fold import RunStatus, StepStatus
 from changeover.errors import RefusedError
 from changeover.fallback import direction, point_of_no_return, way_back
 from changeover.model.plan import Direction, Stage, Step
+from changeover.model.release import Cause, Late
 from changeover.model.states import SATISFIED, RunState, StepState
 
 S, R = StepState, RunState
@@ -22,7 +25,10 @@ WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT, Verb.LEAVE})
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command as it was sent. `accept_skipped` opens the finalize gate although steps were skipped."""
+    """One command as it was sent. `accept_skipped` opens the finalize gate although steps were skipped.
+
+    `answer` is what a retry chooses of the answers that the step offers; empty: nothing but to try again.
+    """
 
     id: int
     verb: Verb
@@ -30,6 +36,7 @@ class Command:
     step: str = ""
     reason: str = ""
     accept_skipped: bool = False
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ def _taken(command: Command, refused: str = "") -> CommandTaken:
         step=command.step,
         reason=command.reason,
         refused=refused,
+        answer=command.answer,
     )
 
 
@@ -136,11 +144,19 @@ def aborted(status: RunStatus) -> Event:
 def turns_back(status: RunStatus) -> bool:
     """Whether the operator's file says that a run that stopped like this one goes back by itself."""
     plan = status.plan
-    if status.falling_back or status.state is not R.STOPPED or status.cause not in plan.release.fallback.when:
+    if status.falling_back or status.state is not R.STOPPED or not _by_itself(status):
         return False
-    if direction(stage_at(status), plan) is not Direction.UNDO:
+    way = direction(stage_at(status), plan)
+    if way is Direction.ASK or (way is not Direction.UNDO and status.cause is not Cause.WINDOW):
         return False
     return point_of_no_return(plan) not in _begun(status) and bool(way_back(plan, status.reached()).stages)
+
+
+def _by_itself(status: RunStatus) -> bool:
+    release = status.plan.release
+    if status.cause is Cause.WINDOW:
+        return release.window is not None and release.window.late is Late.FALL_BACK
+    return status.cause in release.fallback.when
 
 
 def waits_for(status: RunStatus) -> str:
@@ -152,15 +168,6 @@ def waits_for(status: RunStatus) -> str:
         return ""
     names = ", ".join(sorted(status.set_aside))
     return f"{stage.name} waits for {names}, which could not go back: mend and retry, or skip with a reason"
-
-
-def too_late(status: RunStatus, now: float) -> bool:
-    """Whether the deadline for the verification has passed, and the run was not stopped for that before."""
-    policy = status.plan.release.fallback
-    if not policy.deadline or status.late or status.falling_back or status.aborting or status.ended:
-        return False
-    verified = direction(stage_at(status), status.plan) is Direction.FORWARD
-    return not verified and now >= status.created_at + policy.deadline
 
 
 def stage_at(status: RunStatus) -> Stage:
@@ -202,6 +209,8 @@ def _obey_for_step(command: Command, status: RunStatus, step: Step) -> tuple[lis
 
 def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event], str]:
     at = status.steps[step.id]
+    if command.answer:
+        return [_answered(command, at, step)], f"to be done again, with {command.answer!r}: {step.id}"
     if at.state is S.PENDING and status.state is R.STOPPED and not breach(status):
         # An interlock stopped the run before this step began: to do it again is to go on.
         return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
@@ -215,6 +224,24 @@ def _retry(command: Command, status: RunStatus, step: Step) -> tuple[list[Event]
         )
     names = _with_its_unit(step, status)
     return [_changed(command, name, S.PENDING) for name in names], f"to be done again: {', '.join(names)}"
+
+
+def check_answer(answer: str, reason: str, step: Step) -> None:
+    """`RefusedError` for an answer that the step does not offer, or that nobody gives a reason for."""
+    if answer not in step.answers:
+        offers = f"it offers {', '.join(map(repr, step.answers))}" if step.answers else "it offers none"
+        raise RefusedError(
+            f"{step.id} has no answer {answer!r}: {offers}", hint="a retry without --with only tries again"
+        )
+    if not reason.strip():
+        raise RefusedError(f"to retry with {answer!r} needs a reason", hint="give it with --reason")
+
+
+def _answered(command: Command, at: StepStatus, step: Step) -> StepChanged:
+    check_answer(command.answer, command.reason, step)
+    if at.state is not S.FAILED:
+        raise RefusedError(f"{step.id} is {at.state}; only what failed can be answered")
+    return msgspec.structs.replace(_changed(command, step.id, S.PENDING), answer=command.answer)
 
 
 def addressable(status: RunStatus) -> Iterator[str]:

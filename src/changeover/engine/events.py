@@ -82,7 +82,7 @@ class StepChanged(_Event, frozen=True, tag="step"):
     """A step went to `state`.
 
     `evidence` is what the world said, `reason` what `actor` said. `error` is the type of what was raised,
-    and `hint` what it advises.
+    and `hint` what it advises. `answer` is what a person chose of the step's answers when it was to be done again.
     """
 
     step: str
@@ -93,12 +93,13 @@ class StepChanged(_Event, frozen=True, tag="step"):
     hint: str = ""
     actor: str = ""
     reason: str = ""
+    answer: str = ""
 
 
 class CommandTaken(_Event, frozen=True, tag="command"):
     """A person's command was obeyed or, if `refused` says why, refused.
 
-    `step` is `DATABASE/MIGRATION` where one was forgotten.
+    `step` is `DATABASE/MIGRATION` where one was forgotten. `answer` is what a retry was sent with.
     """
 
     command: int
@@ -107,9 +108,17 @@ class CommandTaken(_Event, frozen=True, tag="command"):
     step: str = ""
     reason: str = ""
     refused: str = ""
+    answer: str = ""
 
 
-Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken
+class Warned(_Event, frozen=True, tag="warned"):
+    """People were warned that the latest safe moment is near: `moment`, in seconds since the epoch."""
+
+    moment: float
+    reason: str
+
+
+Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken | Warned
 
 
 def leads_to(event: Event) -> RunState | None:

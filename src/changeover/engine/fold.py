@@ -14,6 +14,7 @@ from changeover.engine.events import (
     RunChanged,
     StepChanged,
     Verb,
+    Warned,
 )
 from changeover.engine.owner import Owner
 from changeover.errors import JournalError, LockTimeoutError
@@ -37,6 +38,7 @@ class StepStatus(msgspec.Struct, gc=False):
     `attempt` counts its starts; `failures` the failed ones, and `since` is the first start, both counted
     from when a person last asked for it. `first_at` is the very first start, `started_at` the latest. `last`
     holds the evidence. `untouched`: every attempt so far has failed in a way that has changed nothing.
+    `answer` is what a person chose when they last asked for it, and `answered` the evidence that they chose it for.
     """
 
     state: StepState = StepState.PENDING
@@ -46,6 +48,8 @@ class StepStatus(msgspec.Struct, gc=False):
     first_at: float = 0.0
     started_at: float = 0.0
     untouched: bool = False
+    answer: str = ""
+    answered: str = ""
     last: StepChanged | None = None
 
     @property
@@ -65,7 +69,8 @@ class RunStatus:
     `plan` is what it executes: the plan it was created with (`first_plan`) or, once it goes back, the way back.
     `steps` holds those of both, `counts` says how many of the executed plan's are in each state. `aborting`
     says why nothing is begun any more, until the way back begins or, when `leaving`, the run ends where it is.
-    `cause` is the kind of reason why it stopped, `late` whether it ever was stopped by its deadline.
+    `cause` is the kind of reason why it stopped, `late` whether it ever was stopped by the clock, and
+    `warned` whether that was told ahead.
     """
 
     def __init__(self, run: str, plan: Plan) -> None:
@@ -74,6 +79,7 @@ class RunStatus:
         self.first_plan = plan
         self.cause: Cause | None = None
         self.late = False
+        self.warned = False
         self.state = RunState.RUNNING
         self.reason = ""
         self.actor = ""
@@ -160,14 +166,19 @@ class RunStatus:
                     raise JournalError(f"run {self.run}: epoch {event.epoch} follows epoch {self.epoch}")
                 self.epoch, self.owner = event.epoch, event.owner
             case CommandTaken():
-                if event.verb in (Verb.ABORT, Verb.LEAVE) and not event.refused:
-                    self.aborting, self.aborted_by = event.reason, event.actor
-                    self.leaving = event.verb is Verb.LEAVE
+                self._command(event)
             case FallbackBegun():
                 self._fall_back(event)
+            case Warned():
+                self.warned = True
             case Created():
                 self.created_at, self.actor, self.reason = event.at, event.actor, event.reason
         self.seq = event.seq
+
+    def _command(self, event: CommandTaken) -> None:
+        if event.verb in (Verb.ABORT, Verb.LEAVE) and not event.refused:
+            self.aborting, self.aborted_by = event.reason, event.actor
+            self.leaving = event.verb is Verb.LEAVE
 
     def _execute(self, plan: Plan) -> None:
         self.plan = plan
@@ -206,6 +217,7 @@ class RunStatus:
             step.untouched = nothing and (step.attempt == 1 or step.untouched)
         elif state is _PENDING and event.actor:
             step.failures, step.since = 0, 0.0
+            step.answer, step.answered = event.answer, step.evidence if event.answer else ""
         if state is _SKIPPED and event.actor == FAILURE_BUDGET:
             self._set_aside.add(self._unit[event.step])
         elif before is _SKIPPED and step.set_aside:
@@ -246,7 +258,7 @@ class RunStatus:
             )
         self.state, self.reason, self.changed_at = event.state, event.reason, event.at
         self.cause = event.cause
-        self.late = self.late or event.cause is Cause.DEADLINE
+        self.late = self.late or event.cause in (Cause.DEADLINE, Cause.WINDOW)
 
 
 def fold(run: str, plan: Plan, events: Iterable[Event]) -> RunStatus:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -185,6 +185,23 @@ class Journal(Records):
         """Return after `poll` seconds: a database does not say when something was sent."""
         await asyncio.sleep(poll)
 
+    async def note(self, lease: Lease, notes: Mapping[str, str]) -> None:
+        """What the steps in flight say of how far they have come, in place of what they said before."""
+        rows = [{"run": lease.run, "step": step, "text": sayable(text)} for step, text in notes.items()]
+
+        def write(connection: Connection) -> None:
+            leasing.verify(connection, self.store, lease)
+            connection.execute(sa.delete(tables.note).where(tables.note.c.run == lease.run))
+            if rows:
+                connection.execute(sa.insert(tables.note), rows)
+
+        await self.store.write(write)
+
+    async def notes(self, run: str) -> Mapping[str, str]:
+        """Step → what it last said of how far it has come."""
+        query = sa.select(tables.note.c.step, tables.note.c.text).where(tables.note.c.run == run)
+        return {row.step: row.text for row in await self.store.read(lambda c: c.execute(query).all())}
+
     # Commands
 
     async def command(
@@ -196,6 +213,7 @@ class Journal(Records):
         step: str = "",
         reason: str = "",
         accept_skipped: bool = False,
+        answer: str = "",
     ) -> int:
         """Tell the run's conductor; `command_outcome` of the number returned says what came of it.
 
@@ -216,6 +234,7 @@ class Journal(Records):
                 "step": sayable(step),
                 "actor": sayable(actor),
                 "reason": sayable(reason),
+                "choice": sayable(answer),
             }
             result = connection.execute(
                 sa.insert(tables.command).values(
@@ -247,7 +266,7 @@ class Journal(Records):
 
 
 def _command(row: sa.Row[tuple[object, ...]]) -> Command:
-    return Command(row.id, Verb(row.verb), row.actor, row.step, row.reason, row.accept_skipped)
+    return Command(row.id, Verb(row.verb), row.actor, row.step, row.reason, row.accept_skipped, row.choice)
 
 
 def _free_id(connection: Connection, now: float, site: str) -> str:

@@ -1,7 +1,7 @@
 """A journal in memory, for rehearsals: it works on any event loop, and no call of it takes time."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from changeover.engine import graph
@@ -48,6 +48,7 @@ class _Run:
     owner: Owner
     events: list[Event]
     commands: dict[int, CommandRecord] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     state: RunState = RunState.RUNNING
     ended_at: float | None = None
     epoch: int = 0
@@ -164,6 +165,14 @@ class MemoryJournal(Records):
                 )
             _take_in(it, entry.events)
 
+    async def note(self, lease: Lease, notes: Mapping[str, str]) -> None:
+        """What the steps in flight say of how far they have come."""
+        self._owned(lease).notes = dict(notes)
+
+    async def notes(self, run: str) -> Mapping[str, str]:
+        """Step → what it last said of how far it has come."""
+        return self._find(run).notes
+
     # Commands
 
     async def command(
@@ -175,6 +184,7 @@ class MemoryJournal(Records):
         step: str = "",
         reason: str = "",
         accept_skipped: bool = False,
+        answer: str = "",
     ) -> int:
         """Tell the run's conductor; it is woken at once."""
         it = self._find(run)
@@ -182,7 +192,13 @@ class MemoryJournal(Records):
             raise takes_no_commands(run, it.state)
         self._commands += 1
         command = Command(
-            self._commands, verb, sayable(actor), sayable(step), sayable(reason), accept_skipped
+            self._commands,
+            verb,
+            sayable(actor),
+            sayable(step),
+            sayable(reason),
+            accept_skipped,
+            sayable(answer),
         )
         it.commands[command.id] = CommandRecord(command, outcome="", answer="")
         waiting, self._waiting = self._waiting, []

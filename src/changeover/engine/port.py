@@ -1,6 +1,6 @@
 """What the engine asks of a journal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,13 @@ class JournalPort(Protocol):
         """
         ...
 
+    async def note(self, lease: Lease, notes: Mapping[str, str]) -> None:
+        """What the steps in flight say of how far they have come, in place of what they said before.
+
+        Nobody's record: it is for those who watch. `FencedError` without the lease.
+        """
+        ...
+
     async def command(
         self,
         run: str,
@@ -83,6 +90,7 @@ class JournalPort(Protocol):
         step: str = "",
         reason: str = "",
         accept_skipped: bool = False,
+        answer: str = "",
     ) -> int:
         """Tell the run's conductor; its number. `RefusedError` if the run has ended."""
         ...

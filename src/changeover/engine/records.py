@@ -93,6 +93,10 @@ class Records(JournalPort):
         """The command of that number, with what came of it so far."""
         raise NotImplementedError
 
+    async def notes(self, run: str) -> Mapping[str, str]:
+        """Step → what it last said of how far it has come."""
+        raise NotImplementedError
+
     async def status(self, run: str) -> RunStatus:
         """Where the run stands."""
         with uncollected():

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Literal
 
 from changeover.actions.base import Action, Context
-from changeover.engine import commands, watching
+from changeover.engine import clock, commands, watching
 from changeover.engine import lease as leases
 from changeover.engine.attempt import Attempt, Timeout
 from changeover.engine.budgets import breach, set_aside
-from changeover.engine.events import FAILURE_BUDGET, POLICY, Event, RunChanged, StepChanged
+from changeover.engine.events import FAILURE_BUDGET, POLICY, Event, RunChanged, StepChanged, Warned
 from changeover.engine.faults import Fault
 from changeover.engine.fenced import fenced
 from changeover.engine.flight import Flight
@@ -24,8 +24,8 @@ from changeover.engine.records import uncollected
 from changeover.engine.scheduler import Scheduler
 from changeover.engine.stepping import Guard, Stepper
 from changeover.errors import ChangeoverError, FencedError, JournalError
+from changeover.model.moments import told
 from changeover.model.plan import Stage, Step
-from changeover.model.release import Cause
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.ports import World
 
@@ -75,6 +75,9 @@ class Runner:
         self._error: BaseException | None = None
         self._wake = asyncio.Event()
         self._flight = Flight(self._wake.set)
+        self._notes = watching.Notes()
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
 
     async def run(self) -> RunStatus:
         """Conduct it until it ends, or until only a person can move it on; return where it stands.
@@ -93,10 +96,9 @@ class Runner:
         try:
             with uncollected():
                 await self._prepare()
-                deadline = self._status.created_at + self._status.plan.release.fallback.deadline
                 for watch in (
-                    watching.moment(self._world.clock, deadline, self._wake.set),
                     watching.keep(self._journal, self._lease, failed=self._fail, fault=self._fault),
+                    self._notes.keep(self._journal, self._lease),
                     watching.commands(self._journal, self._run, self._poll, self._mail_arrived),
                 ):
                     watchers.append(asyncio.create_task(watch))
@@ -106,7 +108,8 @@ class Runner:
             self._fault("ending")
             return self._status
         finally:
-            await _cancel([*watchers, *self._flight.tasks()])
+            alarm = [self._alarm] if self._alarm else []
+            await _cancel([*watchers, *alarm, *self._flight.tasks()])
             with suppress(ChangeoverError):  # then the lease ends by itself
                 await self._journal.release(self._lease)
 
@@ -146,6 +149,9 @@ class Runner:
             attempt=at.attempt,
             since=at.since,
             timeout=step.timeout,
+            answer=at.answer,
+            failed=at.answered,
+            tell=lambda text: self._notes.say(step.id, self._redact(text)),
         )
         return Attempt(
             step, self._actions, context, timeout=self._timeout, check=self._lease.check, fault=self._fault
@@ -177,6 +183,7 @@ class Runner:
         """Take in what has happened since, and do all that can be done now; whether this was the last turn."""
         self._land()
         await self._obey()
+        await self._look_at_the_clock()
         await self._judge()
         await self._launch()
         return await self._at_rest()
@@ -211,6 +218,7 @@ class Runner:
     def _land(self) -> None:
         """Take in what has ended since."""
         for step, task, over in self._flight.landed():
+            self._notes.over(step.id)
             if not over:
                 self._scheduler.release(step)
             if task.cancelled() or task.exception() is not None:
@@ -246,15 +254,55 @@ class Runner:
                 return
         if pending:
             self._reschedule()
+        if not self._going:
+            self._stepper.put_off("the run does not go on meanwhile")
+
+    async def _look_at_the_clock(self) -> None:
+        """Warn people in time, and stop at the latest safe moment; be woken when the next of these comes."""
+        limit, now = clock.latest(self._status), self._world.clock.now()
+        if limit is None:
+            return
+        if now >= limit.at:
+            await self._stop_late(limit)
+            return
+        comes = limit.at
+        if limit.warn and not self._status.warned:
+            comes = limit.at - limit.warn
+            if now >= comes:
+                comes = limit.at
+                warning = f"the latest safe moment is {told(limit.at, limit.zone)}: {limit.why}"
+                await self._recorder.record(Warned(moment=limit.at, reason=warning))
+        self._set_alarm(comes)
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm and self._alarm_at == at and not self._alarm.done():
+            return
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = asyncio.create_task(watching.moment(self._world.clock, at, self._wake.set))
+        self._alarm.add_done_callback(self._watch_ended)
+
+    async def _stop_late(self, limit: clock.Limit, before: str = "") -> None:
+        """Launch nothing more, and break off what is in flight: the way back takes up also what is half done."""
+        reason = f"the latest safe moment has come{before}: {limit.why}"
+        await self._recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=limit.cause))
+        self._stepper.break_off(reason)
+        self._reschedule()
+
+    async def _too_late_for(self, step: Step) -> bool:
+        """Whether there would be no time to take back what the step begins; the run has stopped then."""
+        if self._status.plan.release.window is None:
+            return False
+        limit = clock.latest(self._status, beginning=step)
+        if limit is None or self._world.clock.now() < limit.at:
+            return False
+        await self._stop_late(limit, f" before {step.id} could begin")
+        return True
 
     async def _judge(self) -> None:
-        """What failed either sets its unit aside, within the failure budgets, or stops the run; so does lateness."""
+        """What failed either sets its unit aside, within the failure budgets, or stops the run."""
         status = self._status
-        if commands.too_late(status, self._world.clock.now()):
-            deadline = status.plan.release.fallback.deadline
-            reason = f"it was not verified within {deadline:g} s, as `upgrade.fallback.deadline` wants it"
-            await self._recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.DEADLINE))
-            self._reschedule()
         while (
             status.counts[S.FAILED]
             and not status.aborting
@@ -285,7 +333,7 @@ class Runner:
             elif step.person:
                 self._scheduler.release(step)
                 await self._recorder.record(StepChanged(step=step.id, state=S.WAITING))
-            else:
+            elif not await self._too_late_for(step):
                 self._flight.begin(step, self._stepper.begin(step))
 
     async def _at_rest(self) -> bool:

@@ -31,7 +31,7 @@ SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 POSTGRESQL_NOW = "CAST(extract(epoch from clock_timestamp()) AS float8)"
 """The time by the database's own clock, in seconds since the epoch."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the tables, kept in `user_version` where the journal is an SQLite file."""
 
 _CREATE_LOCK = 0x6368616E67656F76
@@ -137,7 +137,13 @@ class Store:
         if self.sqlite:  # to look for each table whenever a journal is opened would cost start-up time
             return _format(connection) == FORMAT
         with connection.begin():
-            return sa.inspect(connection).has_table(tables.run.name)
+            found = sa.inspect(connection)
+            if found.has_table(tables.run.name) and not found.has_table(tables.note.name):
+                raise JournalError(
+                    f"the journal has format 1, this version of Changeover writes {FORMAT}",
+                    hint="use the version of Changeover that wrote it",
+                )
+            return found.has_table(tables.run.name)
 
     def _make(self, connection: Connection) -> None:
         if self.sqlite:  # it stays so, for whoever opens the file; no transaction may be open

@@ -1,4 +1,4 @@
-"""The four tables of the journal. Documents in them are JSON; times are seconds since the epoch."""
+"""The five tables of the journal. Documents in them are JSON; times are seconds since the epoch."""
 
 import sqlalchemy as sa
 
@@ -57,10 +57,21 @@ command = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("accept_skipped", sa.Boolean, nullable=False),
+    # What a retry was sent with, of the answers that its step offers.
+    sa.Column("choice", sa.Text, nullable=False),
     # Empty until the owner of the run answers.
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# How far what is in flight has come, by its own word. It is nobody's record: overwritten, and not part of the state.
+note = sa.Table(
+    "note",
+    metadata,
+    sa.Column("run", sa.ForeignKey(run.c.id), primary_key=True),
+    sa.Column("step", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
 )
 
 sa.Index("command_by_run", command.c.run, command.c.outcome)

@@ -8,6 +8,7 @@ from changeover.engine.events import (
     FallbackBegun,
     RunChanged,
     StepChanged,
+    Warned,
 )
 from changeover.model.states import RunState, StepState
 from changeover.report.document import Text, Tone
@@ -32,7 +33,12 @@ def line(event: Event) -> Text:
     return Text(f"{clock(event.at)}  {what:<{_WIDE}}  {state:<9}  {' '.join(said.split())}".rstrip(), tone)
 
 
-def _told(event: Event) -> tuple[str, str, str, Tone]:
+def note(at: float, step: str, text: str) -> Text:
+    """What a step in flight says of how far it has come, as a line among those of the events."""
+    return Text(f"{clock(at)}  {step:<{_WIDE}}  {'':<9}  {' '.join(text.split())}".rstrip(), Tone.QUIET)
+
+
+def _told(event: Event) -> tuple[str, str, str, Tone]:  # noqa: PLR0911 - one for each kind of event
     match event:
         case Created():
             return "run", "created", f"by {event.actor}{_because(event.reason)}", Tone.STRONG
@@ -45,9 +51,12 @@ def _told(event: Event) -> tuple[str, str, str, Tone]:
         case FallbackBegun():
             count = sum(len(stage.steps) for stage in event.stages)
             return "run", "back", f"by {event.actor}{_because(event.reason)} ({count} steps)", Tone.BAD
+        case Warned():
+            return "clock", "warns", event.reason, Tone.DOUBT
         case CommandTaken():
             to = f" {event.step}" if event.step else ""
-            said = f"{event.verb}{to}, by {event.actor}{_because(event.reason)}"
+            chosen = f" with {event.answer}" if event.answer else ""
+            said = f"{event.verb}{to}{chosen}, by {event.actor}{_because(event.reason)}"
             refused = f"; refused: {event.refused}" if event.refused else ""
             return (
                 "command",

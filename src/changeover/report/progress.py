@@ -1,6 +1,6 @@
 """Where a run stands at this moment, as a document that fits a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from changeover.engine.commands import addressable
@@ -25,15 +25,27 @@ MARKS = {
     StepState.FAILED: "✗",
     StepState.SKIPPED: "-",
 }
+Notes = Mapping[str, str]
+"""Step → what it says of how far it has come."""
+
+SAYING_NOTHING: Notes = {}
+
 _AT_WORK = (StepState.RUNNING, StepState.WAITING, StepState.IN_DOUBT, StepState.FAILED)
 
 
 def progress(
-    status: RunStatus, times: Estimate, now: float, *, most: int = 12, conductor: str = ""
+    status: RunStatus,
+    times: Estimate,
+    now: float,
+    *,
+    most: int = 12,
+    conductor: str = "",
+    notes: Notes = SAYING_NOTHING,
 ) -> Document:
     """Every stage in a line, and the units of the stage at hand, at most `most` of them.
 
-    `conductor` says who conducts it, where that is not the one who looks.
+    `conductor` says who conducts it, where that is not the one who looks. `notes` are what the steps in flight say of
+    how far they have come.
     """
     stage = current(status)
     elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
@@ -44,7 +56,9 @@ def progress(
         Section("", (_stages(status, times, stage, now),)),
     ]
     if stage is not None:
-        sections.append(Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most))))
+        sections.append(
+            Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most, notes)))
+        )
     sections += [Section("", notes) for notes in [tuple(_notes(status))] if notes]
     sections += [Section("", (Text(conductor, Tone.QUIET),))] if conductor else []
     state = outcome(status.state, finalize_left=only_finalize_left(status))
@@ -126,7 +140,7 @@ def _worst(status: RunStatus, stage: Stage) -> StepState:
     return next((state for state in order if state in states), StepState.PENDING)
 
 
-def _units(status: RunStatus, stage: Stage, now: float, most: int) -> Iterator[Table | Text]:
+def _units(status: RunStatus, stage: Stage, now: float, most: int, notes: Notes) -> Iterator[Table | Text]:
     units: dict[str, list[Step]] = {}
     for step in stage.steps:
         units.setdefault(step.unit or step.do.target, []).append(step)
@@ -134,24 +148,24 @@ def _units(status: RunStatus, stage: Stage, now: float, most: int) -> Iterator[T
     order = sorted(
         units, key=lambda unit: not any(status.steps[step.id].state in _AT_WORK for step in units[unit])
     )
-    rows = tuple(_unit(status, unit, units[unit], now) for unit in order[:most])
+    rows = tuple(_unit(status, unit, units[unit], now, notes) for unit in order[:most])
     yield Table((Column("", whole=True), Column(""), Column("")), rows)
     if len(order) > most:
         yield Text(f"and {len(order) - most} more", Tone.QUIET)
 
 
-def _unit(status: RunStatus, unit: str, steps: list[Step], now: float) -> tuple[Text, ...]:
+def _unit(status: RunStatus, unit: str, steps: list[Step], now: float, notes: Notes) -> tuple[Text, ...]:
     verbs = "  ".join(
         f"{step.id.removeprefix(f'{unit}/')} {MARKS[status.steps[step.id].state]}" for step in steps
     )
     at_work = [step for step in steps if status.steps[step.id].state in _AT_WORK]
     if at_work:
-        return cells(Text(unit, Tone.STRONG), verbs, _doing(status, at_work[0], now))
+        return cells(Text(unit, Tone.STRONG), verbs, _doing(status, at_work[0], now, notes))
     left = [step for step in steps if status.steps[step.id].state is StepState.PENDING]
     return cells(unit, verbs, Text(_waits(status, left[0]) if left else "", Tone.QUIET))
 
 
-def _doing(status: RunStatus, step: Step, now: float) -> Text:
+def _doing(status: RunStatus, step: Step, now: float, notes: Notes) -> Text:
     at = status.steps[step.id]
     verb = step.id.rpartition("/")[2]
     if at.state is StepState.WAITING:
@@ -159,7 +173,9 @@ def _doing(status: RunStatus, step: Step, now: float) -> Text:
     if at.state is not StepState.RUNNING:
         return Text(f"{verb} {at.state}", TONES[at.state])
     attempt = f", attempt {at.attempt}" if at.attempt > 1 else ""
-    return Text(f"{verb} {seconds(max(0.0, now - at.started_at))} of about {seconds(step.estimate)}{attempt}")
+    said = f": {notes[step.id]}" if step.id in notes else ""
+    took = f"{seconds(max(0.0, now - at.started_at))} of about {seconds(step.estimate)}"
+    return Text(f"{verb} {took}{attempt}{said}")
 
 
 def _waits(status: RunStatus, step: Step) -> str:
@@ -190,7 +206,11 @@ def advice(status: RunStatus) -> Iterator[str]:
     if only_finalize_left(status):
         yield "`changeover finalize` gives up the way back, when you are content"
         return
+    steps = {step.id: step for step in status.plan.steps()} if failed else {}
     for id_ in failed[:3]:
+        if answers := steps[id_].answers:
+            yield from _choices(id_, answers, back=not status.falling_back)
+            continue
         yield f"mend it, then `changeover retry {id_}`; or `changeover skip {id_} --reason …`"
     for id_ in status.steps_in(StepState.WAITING)[:3]:
         yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
@@ -202,6 +222,15 @@ def advice(status: RunStatus) -> Iterator[str]:
     if status.state in (RunState.PAUSED, RunState.STOPPED) and not failed:
         mended = ", once what stopped it is mended" if status.state is RunState.STOPPED else ""
         yield f"`changeover continue`{mended}; if no conductor has the run, `changeover resume` then carries it out"
+
+
+def _choices(step: str, answers: Mapping[str, str], *, back: bool) -> Iterator[str]:
+    """Each answer with the line to type: to wait, what the step offers, and the way back."""
+    yield f"to wait on: `changeover retry {step}`"
+    for answer, does in answers.items():
+        yield f"to {answer}: `changeover retry {step} --with {answer} --reason …`; {does}"
+    if back:
+        yield "to fall back: `changeover abort --reason …`"
 
 
 def farewell(status: RunStatus) -> Document:
@@ -234,7 +263,7 @@ def answered(record: CommandRecord) -> Text:
     return Text(f"{what} (stored by {command.actor}): {said}", tone)
 
 
-def status_summary(status: RunStatus) -> dict[str, Json]:
+def status_summary(status: RunStatus, notes: Notes = SAYING_NOTHING) -> dict[str, Json]:
     """Where the run stands, as JSON: every step with its state, and what to do next in words."""
     return {
         "run": status.run,
@@ -244,6 +273,7 @@ def status_summary(status: RunStatus) -> dict[str, Json]:
         "reason": status.reason,
         "steps": {
             name: {"state": step.state, "attempt": step.attempt, "evidence": step.evidence}
+            | ({"progress": notes[name]} if name in notes and step.state is StepState.RUNNING else {})
             for name, step in status.steps.items()
         },
         "next": list(advice(status)),

@@ -12,6 +12,7 @@ from changeover.cli.live import JsonLines, Lines
 from changeover.cli.output import PIPE_CLOSED, Output, spelled
 from changeover.engine.events import StepChanged
 from changeover.engine.fold import RunStatus
+from changeover.engine.memory import MemoryJournal
 from changeover.model.states import StepState
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from tests.enginekit import a_plan, a_step
@@ -62,7 +63,7 @@ def test_nothing_is_taken_for_markup() -> None:
 def test_a_reader_who_has_gone_does_not_disturb_the_run(kind: type[Lines]) -> None:
     """The events are still taken in."""
     status = RunStatus("r", a_plan([a_step("a")]))
-    display = kind(status, Output(out=Closed(), err=io.StringIO()))
+    display = kind(status, Output(out=Closed(), err=io.StringIO()), MemoryJournal(float).notes)
     display.see(StepChanged(seq=3, at=1.0, step="a", state=StepState.RUNNING, attempt=1))
     display.see(StepChanged(seq=4, at=2.0, step="a", state=StepState.DONE))
     assert status.steps["a"].state is StepState.DONE
