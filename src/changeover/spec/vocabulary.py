@@ -17,6 +17,21 @@ CAPABILITIES = (
     "reload",
     "flush",
     "unflushed",
+    "deployments",
+    "flush_on",
+    "flush_off",
+    "flushing",
+    "outstanding",
+    "stalled",
+    "ignore",
+    "clean",
+    "clean_done",
+    "watchdog_stop",
+    "watchdog_start",
+    "watchdog_running",
+    "build",
+    "built",
+    "test",
     "read_only",
     "expand",
     "expanded",
@@ -45,6 +60,14 @@ EXAMPLES: Mapping[str, str] = {
 
 PLACEHOLDERS = frozenset({"node", "host", "address", "release", "lock_timeout"})
 """What a template knows besides the variables; `lock_timeout` (seconds) only those that a migration names."""
+
+GIVEN: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(
+        ("flush_on", "flush_off", "flushing", "outstanding", "stalled"), frozenset({"deployment"})
+    ),
+    "ignore": frozenset({"deployment", "rows"}),
+}
+"""What a template knows in some capabilities only: the deployment that is asked about, the rows to be ignored."""
 
 
 def near_miss(name: str, known: str) -> bool:

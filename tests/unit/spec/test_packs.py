@@ -17,6 +17,7 @@ application:
   pack: {pack}
   nodes: app*
   variables: {{{variables}}}
+databases: {{main: {{postgresql: {{host: app1, name: x, user: x}}}}}}
 upgrade: {{from: v1, to: v2}}
 """
 
