@@ -1,11 +1,14 @@
 """The applications that a lab can hold: each says what of a lab is its own."""
 
 from changeover.lab.apps.base import Application
+from changeover.lab.apps.campus import Campus
 from changeover.lab.apps.courier import Courier
 from changeover.lab.apps.notes import Notes
 from changeover.lab.errors import LabError
 
-APPLICATIONS: dict[str, Application] = {application.name: application for application in (Notes(), Courier())}
+APPLICATIONS: dict[str, Application] = {
+    application.name: application for application in (Notes(), Courier(), Campus())
+}
 
 
 def find_application(name: str) -> Application:

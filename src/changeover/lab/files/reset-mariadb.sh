@@ -6,4 +6,5 @@ mariadb --skip-column-names --execute='SHOW DATABASES' |
     while read -r name; do
         mariadb --execute="DROP DATABASE \`$name\`"
     done
-mariadb --execute="DROP USER IF EXISTS 'app'@'%'"
+mariadb --skip-column-names --execute="SELECT CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host), ';') FROM mysql.user WHERE host = '%'" |
+    mariadb
