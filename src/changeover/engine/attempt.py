@@ -1,6 +1,7 @@
 """One attempt at a step: perform it within its time, then observe that it is done. Nothing is recorded here."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -8,7 +9,14 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from changeover.actions.base import Action, Context
-from changeover.errors import BusyError, ChangeoverError, FencedError, StepError, StepTimeoutError
+from changeover.errors import (
+    BrokenOffError,
+    BusyError,
+    ChangeoverError,
+    FencedError,
+    StepError,
+    StepTimeoutError,
+)
 from changeover.model.plan import Step
 from changeover.model.values import Observation, Presence
 
@@ -18,13 +26,19 @@ Timeout = Callable[[float], AbstractAsyncContextManager[object]]
 """A time limit in seconds that raises `TimeoutError`, as `asyncio.timeout` does."""
 
 
+LAST_LOOK = 10.0
+"""Seconds in which an attempt that was broken off may still be looked at."""
+
+
 class Came(Enum):
-    """What an attempt came to."""
+    """What an attempt came to. *put off*: nothing was done, and it may begin anew."""
 
     DONE = auto()
     ABSENT = auto()
     UNKNOWN = auto()
     UNSEEN = auto()
+    BROKEN_OFF = auto()
+    PUT_OFF = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +69,10 @@ class Attempt:
     check: Callable[[], None]
     fault: Callable[[str], None]
 
-    async def look(self) -> Outcome:
-        """Whether the effect is there."""
+    async def look(self, within: float = math.inf) -> Outcome:
+        """Whether the effect is there; `within` so many seconds, or fewer if the step has less time."""
         try:
-            seen = await self._limited(self._action.observe(self.step.do, self.context))
+            seen = await self._limited(self._action.observe(self.step.do, self.context), within)
         except FencedError:
             raise
         except Exception as error:  # noqa: BLE001 - a defect in an action is a failed step, not a failed engine
@@ -89,6 +103,13 @@ class Attempt:
             seen.came, f"performed ({said}), but then observed: {seen.evidence}", error=StepError.__name__
         )
 
+    async def after_breaking_off(self, why: str) -> Outcome:
+        """What became of it: it may have been done by then."""
+        seen = await self.look(LAST_LOOK)
+        return (
+            seen if seen.came is Came.DONE else _raised(Came.BROKEN_OFF, BrokenOffError(why), seen.evidence)
+        )
+
     async def _perform(self) -> str | Observation:
         """Perform it; what was left at work until now, by a conductor that is gone, is looked at first."""
         self.check()
@@ -112,9 +133,10 @@ class Attempt:
                 hint="run this plan with the version of Changeover that made it",
             ) from None
 
-    async def _limited(self, work: Awaitable[T]) -> T:
+    async def _limited(self, work: Awaitable[T], within: float = math.inf) -> T:
+        seconds = min(self.step.timeout, within)
         try:
-            async with self.timeout(self.step.timeout):
+            async with self.timeout(seconds):
                 try:
                     return await work
                 except TimeoutError as error:  # its own, not ours: ours arrives in here as a cancellation
@@ -125,7 +147,7 @@ class Attempt:
                         raise
                     raise StepError("it cancelled itself") from error
         except TimeoutError as error:
-            raise StepTimeoutError(f"not within {self.step.timeout:g} s") from error
+            raise StepTimeoutError(f"not within {seconds:g} s") from error
 
 
 def _raised(came: Came, error: Exception, seen: str = "") -> Outcome:

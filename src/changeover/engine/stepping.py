@@ -1,7 +1,8 @@
 """One step: from the question whether it may be made to the record of what came of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from changeover.engine.attempt import Attempt, Came, Outcome
@@ -13,6 +14,7 @@ from changeover.errors import PortError
 from changeover.model.plan import Stage, Step
 from changeover.model.release import Cause
 from changeover.model.states import RunState, StepState
+from changeover.model.timetable import WAITS
 from changeover.model.values import Verdict
 
 S, R = StepState, RunState
@@ -45,6 +47,16 @@ class Asked:
 HOLDS = Asked()
 
 
+@dataclass(slots=True)
+class Work:
+    """What is under way at a step and may be broken off; `why` says that it was."""
+
+    step: Step
+    task: asyncio.Task[None]
+    why: str = ""
+    put_off: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Stepper:
     """Takes steps of one run.
@@ -64,6 +76,24 @@ class Stepper:
     stopped: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]]
     fault: Fault
+    working: dict[str, Work] = field(default_factory=dict)
+
+    def break_off(self, why: str) -> None:
+        """End what is under way at every step: it has failed, if it turns out not to be done."""
+        for work in self.working.values():
+            self._end(work, why)
+
+    def put_off(self, why: str) -> None:
+        """End what only waits for a moment: nothing comes of it, and it may begin anew."""
+        for work in self.working.values():
+            if work.step.do.action == WAITS:
+                work.put_off = True
+                self._end(work, why)
+
+    def _end(self, work: Work, why: str) -> None:
+        if not work.why:
+            work.why = why
+            work.task.cancel()
 
     async def begin(self, step: Step) -> None:
         """One attempt."""
@@ -81,13 +111,13 @@ class Stepper:
         await self.recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
         self.fault("started")
         attempt = self.attempt(step)
-        outcome = unasked or (await attempt.look() if look_first else None)
+        outcome = unasked or (await self._at_work(attempt, attempt.look()) if look_first else None)
         if begun_before and outcome and outcome.came in (Came.UNKNOWN, Came.UNSEEN) and not asked_for:
             # What may be half there is performed again only when a person says so.
             after = _changed(step, S.FAILED, outcome)
         else:
-            if outcome is None or (outcome.came is not Came.DONE and not unasked):
-                outcome = await attempt.make()
+            if outcome is None or (outcome.came not in _DECIDED and not unasked):
+                outcome = await self._at_work(attempt, attempt.make())
             after = self._after(step, outcome)
         self.fault("finishing")
         recorded = self.recorder.record(after)
@@ -98,8 +128,7 @@ class Stepper:
         await recorded
         self.fault("finished")
         if after.state is S.IN_DOUBT:
-            await self.sleep(step.retry_wait)
-            await self.resolve(step)
+            await self.resolve(step, step.retry_wait)
 
     async def ask(self, gate: Step, behind: Sequence[Step]) -> None:
         """Wait for a person; not for one who would agree to what is there already, as on a way back."""
@@ -111,18 +140,43 @@ class Stepper:
                 StepChanged(step=gate.id, state=S.DONE, actor=POLICY, reason=f"nothing to agree to: {seen}")
             )
 
-    async def resolve(self, step: Step) -> None:
-        """Look at a step in doubt: it is done, or to be done again, or a person has to decide."""
-        outcome = await self.attempt(step).look()
+    async def resolve(self, step: Step, after: float = 0.0) -> None:
+        """Look at a step in doubt, `after` so many seconds: it is done, or to be done again, or a person has to decide."""
+        attempt = self.attempt(step)
+
+        async def look() -> Outcome:
+            if after:
+                await self.sleep(after)
+            return await attempt.look()
+
+        outcome = await self._at_work(attempt, look())
         self.fault("observed")
         at = self.status.steps[step.id]
         if outcome.came is Came.DONE:
             state = S.DONE
-        elif outcome.came is Came.ABSENT and at.failures < step.attempts:
+        elif outcome.came is Came.PUT_OFF or (outcome.came is Came.ABSENT and at.failures < step.attempts):
             state = S.PENDING
         else:
             state = S.FAILED
         await self.recorder.record(_changed(step, state, outcome))
+
+    async def _at_work(self, attempt: Attempt, work: Awaitable[Outcome]) -> Outcome:
+        """What it comes to, unless it is broken off meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None  # every step has its own
+        step = attempt.step
+        it = self.working[step.id] = Work(step, task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not it.why or task.cancelling() > 1:  # or the conductor ends as well
+                raise
+            task.uncancel()
+        finally:
+            del self.working[step.id]
+        if it.put_off:
+            return Outcome(Came.PUT_OFF, it.why)
+        return await attempt.after_breaking_off(it.why)
 
     def _after(self, step: Step, outcome: Outcome) -> StepChanged:
         at = self.status.steps[step.id]
@@ -130,6 +184,8 @@ class Stepper:
             return _changed(step, S.DONE, outcome)
         if outcome.came is Came.UNSEEN:
             return _changed(step, S.IN_DOUBT, outcome)
+        if outcome.came in (Came.BROKEN_OFF, Came.PUT_OFF):
+            return _changed(step, S.PENDING if outcome.came is Came.PUT_OFF else S.FAILED, outcome)
         again = at.failures + 1 < step.attempts and not self.status.is_set_aside(step.unit)
         return _changed(step, S.PENDING if again else S.FAILED, outcome)
 
@@ -154,6 +210,10 @@ class Stepper:
             await self.recorder.record(RunChanged(state=R.STOPPED, reason=reason, cause=Cause.INTERLOCK))
             self.stopped()
         return Asked(holds=False)
+
+
+_DECIDED = frozenset({Came.DONE, Came.BROKEN_OFF, Came.PUT_OFF})
+"""What leaves nothing to be made of an attempt."""
 
 
 def _changed(step: Step, state: StepState, outcome: Outcome) -> StepChanged:

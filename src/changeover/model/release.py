@@ -121,6 +121,7 @@ class Cause(StrEnum):
     BUDGET = "budget"
     GATE = "gate"
     DEADLINE = "deadline"
+    WINDOW = "window"
     INTERLOCK = "interlock"
 
 

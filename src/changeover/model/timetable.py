@@ -89,6 +89,6 @@ def _stage(
 def _lasts(step: Step, begins: float, *, at_worst: bool) -> float:
     """Seconds. `begins` is when it does, in seconds since the epoch, or 0 if that is not known."""
     if begins and step.do.action == WAITS:
-        params: Mapping[str, Any] = step.do.params
-        return max(0.0, params["until"] - begins)
+        until: Any = step.do.params["until"]
+        return max(0.0, float(until) - begins)
     return max(step.estimate, step.at_worst) if at_worst else step.estimate

@@ -20,9 +20,11 @@ from changeover.engine.owner import Owner
 from changeover.engine.records import Records
 from changeover.engine.runner import Runner
 from changeover.model.plan import Budget, Operation, Plan, Stage, Step
+from changeover.model.release import Late, Window
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Observation, Outcome, Verdict
 from changeover.simulation import loop as simulated
+from changeover.simulation.clock import EPOCH
 from tests.enginekit import PATIENCE, Scripted, a_gate, a_plan, a_step, a_world
 
 S, R = StepState, RunState
@@ -71,6 +73,9 @@ def plans(draw: st.DrawFn) -> Plan:
             more["unit"] = draw(st.sampled_from(["", "app1", "app2", "app3"]))
             more["attempts"] = draw(st.integers(1, 3))
             more["retry_wait"] = draw(st.sampled_from([0.0, 1.0]))
+            if draw(st.booleans()):
+                back = draw(st.floats(0, 20))
+                more["undo"] = (a_step(f"back/{name}", estimate=back, unit=more["unit"], timeout=0.01),)
             steps.append(a_step(name, timeout=0.01, **more))
         stages.append(steps)
     budgets = tuple(Budget(scope, draw(st.integers(0, 2))) for scope in ("batch", "total", "consecutive"))
@@ -78,7 +83,18 @@ def plans(draw: st.DrawFn) -> Plan:
         [a_gate("final"), a_step("drop", needs=("final",), timeout=0.01)] if draw(st.booleans()) else []
     )
     limits = {name: draw(st.integers(1, 2)) for name in LIMITS}
-    return a_plan(*stages, finalize=finalize, limits=limits, budgets=budgets if draw(st.booleans()) else ())
+    plan = a_plan(*stages, finalize=finalize, limits=limits, budgets=budgets if draw(st.booleans()) else ())
+    return in_a_window(plan, draw) if draw(st.booleans()) else plan
+
+
+def in_a_window(plan: Plan, draw: st.DrawFn) -> Plan:
+    """The same, to be done by a moment that may come at any time, or have passed already."""
+    closes = EPOCH + draw(st.floats(-5, 60))
+    late, warn = draw(st.sampled_from(Late)), draw(st.sampled_from([0.0, 10.0]))
+    window = Window(opens=EPOCH, closes=closes, margin=draw(st.floats(0, 10)), warn=warn, late=late)
+    stages = tuple(msgspec.structs.replace(stage, outage=draw(st.booleans())) for stage in plan.stages)
+    release = msgspec.structs.replace(plan.release, window=window)
+    return msgspec.structs.replace(plan, stages=stages, release=release)
 
 
 scripts = st.lists(st.lists(st.sampled_from(WORDS), max_size=3), min_size=14, max_size=14)
@@ -136,7 +152,7 @@ class Watched:
         states = {name: status.state for name, status in self.durable.steps.items()}
         if states[step] is not S.RUNNING:
             self.wrong.append(f"{step} begins while the journal says {states[step]}")
-        for stage in self.plan.stages:
+        for stage in self.durable.plan.stages:
             here = {it.id: it for it in stage.steps}
             if step in here:
                 before = here[step].needs
@@ -173,7 +189,7 @@ def legal_rest(status: RunStatus) -> None:
     elif status.state is R.DONE:
         assert status.satisfied
     else:
-        assert status.state in (R.STOPPED, R.PAUSED, R.ABORTED)
+        assert status.state in (R.STOPPED, R.PAUSED, R.ABORTED, R.FELL_BACK)
     if status.state is R.STOPPED:
         assert status.reason
 
