@@ -5,12 +5,15 @@ Use: `pytest_plugins = ["tests.labkit"]`, or import the fixtures, and mark the t
     lab_session   the booted lab; the test stays in its own network
     lab           the same, with the test inside the lab's network: 10.77.0.11 is reachable by plain sockets
     fresh_lab     the same, put back to v1, an empty database and a full pool before the test
+
+`booted(layout)` and `inside(lab)` are what they are made of, for the lab of another application.
 """
 
 import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,7 +38,7 @@ class LabUnderTest:
         self.nodes = [member.name for member in self.layout.apps()]
         self.key: Path = cluster.directory.key
         self.known_hosts: Path = cluster.directory.known_hosts
-        self.url: str = self.site["balancer"]["url"]
+        self.url: str = self.site.get("balancer", {}).get("url", "")
 
     @property
     def credentials(self) -> dict[str, str | int]:
@@ -49,16 +52,15 @@ class LabUnderTest:
 
     def set_fault(self, node: str, fault: str, value: str | None = "") -> None:
         """Switch a fault of the application on with `value`, or off with None."""
-        path = f"/etc/app/faults/{fault}"
+        path = f"{self.site['application']['faults']}/{fault}"
         self.run_on(node, f"rm -f {path}" if value is None else f"printf %s '{value}' >{path}")
 
 
-@pytest.fixture(scope="session")
-def lab_session() -> Iterator[LabUnderTest]:
-    """A lab of four nodes that start in 0.3 s, of a name no other test run has; down at the end."""
+@contextmanager
+def booted(layout: Layout) -> Iterator[LabUnderTest]:
+    """A lab of hosts, down at the end; without root the test is skipped."""
     if os.geteuid():
         pytest.skip("the lab of hosts needs root")
-    layout = Layout(name=f"test-{os.getpid()}", startup_seconds=0.3, session_idle_seconds=5)
     cluster = operations.up(layout)
     assert isinstance(cluster, Cluster)
     try:
@@ -67,16 +69,30 @@ def lab_session() -> Iterator[LabUnderTest]:
         operations.down(layout.name)
 
 
+@contextmanager
+def inside(lab: LabUnderTest) -> Iterator[LabUnderTest]:
+    """This thread, and those it starts, are in the lab's network until the end of the block."""
+    own = Path("/proc/thread-self/ns/net")
+    with own.open("rb") as outside:
+        enter_network(lab.world.network())
+        try:
+            yield lab
+        finally:
+            enter_network(Path(f"/proc/self/fd/{outside.fileno()}"))
+
+
+@pytest.fixture(scope="session")
+def lab_session() -> Iterator[LabUnderTest]:
+    """A lab of four nodes that start in 0.3 s, of a name no other test run has; down at the end."""
+    with booted(Layout(name=f"test-{os.getpid()}", startup_seconds=0.3, session_idle_seconds=5)) as lab:
+        yield lab
+
+
 @pytest.fixture
 def lab(lab_session: LabUnderTest) -> Iterator[LabUnderTest]:
     """The session's lab, with this thread and those it starts inside its network until the test ends."""
-    own = Path("/proc/thread-self/ns/net")
-    with own.open("rb") as outside:
-        enter_network(lab_session.world.network())
-        try:
-            yield lab_session
-        finally:
-            enter_network(Path(f"/proc/self/fd/{outside.fileno()}"))
+    with inside(lab_session):
+        yield lab_session
 
 
 @pytest.fixture
