@@ -10,20 +10,20 @@ from changeover.fallback.schema import schema
 from changeover.fallback.stages import undone, verified, whole
 from changeover.model.plan import Stage
 
-STARTS = "node.start"
+SERVES_AGAIN = frozenset({"node.start", "traffic.enter"})
 
 
 def straight(begun: Begun) -> Iterator[Stage]:
-    """Stage after stage, the latest first; the nodes are seen well as soon as all of them were started."""
+    """Stage after stage, the latest first; the nodes are seen well as soon as all were started and are in rotation."""
     back = [
         whole(schema(stage, begun) if migrates(stage) else undone(stage, begun)) for stage in begun.stages
     ]
-    starts = [place for place, stage in enumerate(back, start=1) if _starts(stage)]
-    started = starts[-1] if starts else len(back)
-    yield from back[:started]
+    serves = [place for place, stage in enumerate(back, start=1) if _serves(stage)]
+    there = serves[-1] if serves else len(back)
+    yield from back[:there]
     yield verified(begun.stages, begun)
-    yield from back[started:]
+    yield from back[there:]
 
 
-def _starts(stage: Stage) -> bool:
-    return any(step.do.action == STARTS for step in stage.steps)
+def _serves(stage: Stage) -> bool:
+    return any(step.do.action in SERVES_AGAIN for step in stage.steps)

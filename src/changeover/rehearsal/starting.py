@@ -23,6 +23,7 @@ _TAKES = {
     "database.restore": "restore",
     "database.migrate": "migrate",
     "database.command": "migrate",
+    "files.keep": "copy",
 }
 """Kind of action → the duration in the simulation that is the longest estimate of such a step."""
 
@@ -60,8 +61,37 @@ def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -
         store.ledger = {
             name: Applied(name, checksums.get(name, ""), clock.now(), clock.now()) for name in applied
         }
+    _files(plan, site)
     site.settle()
     return site
+
+
+def _files(plan: Plan, site: SimulatedSite) -> None:
+    """What the plan keeps, edits and reads. Every switch takes what is kept with it, until it is put back."""
+    properties: dict[tuple[str, str], dict[str, str]] = {}
+    for step in plan.steps():
+        if step.do.action == "node.property":
+            place = (step.unit, step.do.params["file"])
+            properties.setdefault(place, {})[step.do.params["key"]] = "as it was"
+    for step in plan.steps():
+        node = site.nodes.get(step.unit)
+        if node is None:
+            continue
+        machine = site.hosts[node.host]
+        if step.do.action == "files.keep":
+            for path in step.do.params["paths"]:
+                machine.make_above(path)
+                lines = properties.get((step.unit, path), {}).items()
+                machine.files[path] = "".join(
+                    f"{line}\n"
+                    for line in (f"# of {step.unit}", *(f"{key} = {value}" for key, value in lines))
+                ).encode()
+                machine.owned[path] = "640 0:33"
+            node.settings = tuple(dict.fromkeys((*node.settings, *step.do.params["paths"])))
+        if step.do.action == "log.mark":
+            node.logs = tuple(dict.fromkeys((*node.logs, *step.do.params["paths"])))
+            for path in node.logs:
+                machine.log(path, f"ERROR of {step.unit}, from before\n".encode())
 
 
 def traffic(plan: Plan) -> Traffic:

@@ -7,7 +7,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from changeover.errors import HostError
+from changeover.errors import HostError, NobodyListensError
 from changeover.ports import Command, LogFile, Result, Stream
 from changeover.simulation.calls import Work
 from changeover.simulation.state import OWNED, Machine
@@ -105,7 +105,7 @@ class SimulatedHost:
     async def connect_tcp(self, address: str, port: int) -> Stream:
         """There are no sockets here."""
         await self._look(f"connect to {address}:{port}", FILE_SECONDS)
-        raise HostError(f"{self.name}: cannot connect to {address}:{port}: Connection refused")
+        raise NobodyListensError(f"{self.name}: cannot connect to {address}:{port}: Connection refused")
 
     def forward(self, address: str, port: int) -> AbstractAsyncContextManager[tuple[str, int]]:
         """There are no sockets here."""
@@ -125,7 +125,7 @@ def _write(
     if path in machine.directories:
         raise HostError(f"{host}: cannot write {path}: Is a directory")
     if parents:
-        _make_above(machine, path)
+        machine.make_above(path)
     if posixpath.dirname(path) not in machine.directories:
         raise HostError(f"{host}: cannot write {path}: No such file or directory")
     if machine.full or len(content) > machine.free:
@@ -144,7 +144,7 @@ def _copy(site: "SimulatedSite", host: str, source: str, target: str) -> None:
     if machine.full or sum(map(len, found.values())) > machine.free:
         raise HostError(f"{host}: cannot copy {source} to {target}: No space left on device")
     _remove(site, host, target)
-    _make_above(machine, target)
+    machine.make_above(target)
     below = {it for it in machine.directories if it == source or it.startswith(f"{source}/")}
     machine.directories |= {target + it.removeprefix(source) for it in below}
     for name, content in found.items():
@@ -169,11 +169,6 @@ def _tree(machine: Machine, path: str) -> dict[str, str] | None:
     below = (it for it in machine.directories if it == path or it.startswith(f"{path}/"))
     directories = {it[len(path) + 1 :] or ".": f"d {OWNED}" for it in below}
     return found | directories or None
-
-
-def _make_above(machine: Machine, path: str) -> None:
-    while (path := posixpath.dirname(path)) not in machine.directories:
-        machine.directories.add(path)
 
 
 def _own(machine: Machine, path: str, owned: str) -> None:

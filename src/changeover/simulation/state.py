@@ -1,5 +1,6 @@
 """What there is in a simulated site: plain mutable data, copied field by field so that a fork costs little."""
 
+import posixpath
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,11 @@ class Machine:
         """Append to a log, which is made if it is not there."""
         known = self.logs.get(path) or Log(1 + max((it.inode for it in self.logs.values()), default=0))
         self.logs[path] = replace(known, text=known.text + text)
+
+    def make_above(self, path: str) -> None:
+        """Make the directories above a path."""
+        while (path := posixpath.dirname(path)) not in self.directories:
+            self.directories.add(path)
 
     def within(self, path: str) -> dict[str, bytes]:
         """The files at the path, or below it."""

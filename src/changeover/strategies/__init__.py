@@ -6,10 +6,11 @@ from changeover.model.plan import Facts, Plan
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.strategies.rolling import rolling
+from changeover.strategies.window import window
 
 __all__ = ["STRATEGIES", "Strategy"]
 
 Strategy = Callable[[Site, Release, Facts], Plan]
 
-STRATEGIES: Mapping[str, Strategy] = {"rolling": rolling}
+STRATEGIES: Mapping[str, Strategy] = {"rolling": rolling, "window": window}
 """Every strategy by its name."""

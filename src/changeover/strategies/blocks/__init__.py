@@ -3,14 +3,18 @@
 Estimates are seconds, stated as defaults: the operator's file replaces them, and measured runs both.
 """
 
+from changeover.strategies.blocks.access import close_access, open_access
 from changeover.strategies.blocks.checks import check_database, check_host, check_node, check_pool
 from changeover.strategies.blocks.databases import migrations, snapshot, unless_applied
+from changeover.strategies.blocks.files import keep, let_go, properties, put_back
 from changeover.strategies.blocks.found import as_found
+from changeover.strategies.blocks.logs import check_log, forget_marks, mark_log, with_marks_forgotten
 from changeover.strategies.blocks.nodes import health, hold, replace, start, stop, switch, verify, version
 from changeover.strategies.blocks.people import approve
 from changeover.strategies.blocks.releases import INSTALLS, install, uninstall
 from changeover.strategies.blocks.steps import back, chain, estimate, look, timeout
 from changeover.strategies.blocks.traffic import ROTATION, enter, leave
+from changeover.strategies.blocks.trials import build, trial
 
 __all__ = [
     "INSTALLS",
@@ -18,27 +22,39 @@ __all__ = [
     "approve",
     "as_found",
     "back",
+    "build",
     "chain",
     "check_database",
     "check_host",
+    "check_log",
     "check_node",
     "check_pool",
+    "close_access",
     "enter",
     "estimate",
+    "forget_marks",
     "health",
     "hold",
     "install",
+    "keep",
     "leave",
+    "let_go",
     "look",
+    "mark_log",
     "migrations",
+    "open_access",
+    "properties",
+    "put_back",
     "replace",
     "snapshot",
     "start",
     "stop",
     "switch",
     "timeout",
+    "trial",
     "uninstall",
     "unless_applied",
     "verify",
     "version",
+    "with_marks_forgotten",
 ]
