@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
-from changeover.actions import building, database, files, logs, looking, node, properties, traffic
+from changeover.actions import access, building, database, files, logs, looking, node, properties, traffic
 from changeover.actions.base import Action, Context, Params
 
 __all__ = ["ACTIONS", "Action", "Context", "Params"]
 
 _KINDS: tuple[Action, ...] = (
+    access.CheckAccess(),
+    access.CloseAccess(),
+    access.OpenAccess(),
     building.Build(),
     building.Test(),
     database.CommandMigrate(),

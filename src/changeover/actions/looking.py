@@ -34,7 +34,7 @@ class Room(Params, frozen=True):
     clock_skew: float
 
 
-class _Look:
+class Look:
     """Done when every verdict is good. Performing it changes nothing."""
 
     params: ClassVar[type[Params]] = Params
@@ -55,10 +55,11 @@ class _Look:
         return observation
 
     def look(self, operation: Operation, context: Context) -> Sequence[Awaitable[Verdict]]:
+        """What is looked at."""
         raise NotImplementedError
 
 
-class NodeCheck(_Look):
+class NodeCheck(Look):
     """The node is well and runs the version it should. The target is the node."""
 
     kind: ClassVar[str] = "node.check"
@@ -69,7 +70,7 @@ class NodeCheck(_Look):
         return _well(operation.target, OfVersion.of(operation).version, context)
 
 
-class NodeVerify(_Look):
+class NodeVerify(Look):
     """The node is well, runs the version it should, and is in rotation. The target is the node."""
 
     kind: ClassVar[str] = "node.verify"
@@ -88,7 +89,7 @@ def _well(node: str, version: str, context: Context) -> tuple[Awaitable[Verdict]
     return nodes.health(application, node), nodes.version(application, node, version)
 
 
-class PoolCheck(_Look):
+class PoolCheck(Look):
     """Every server of ours is in the pool and in rotation. The target is the balancer.
 
     A balancer notices only after some checks that a server has come up; that is waited for. A server that is
@@ -115,7 +116,7 @@ class PoolCheck(_Look):
         return await super().perform(operation, context)
 
 
-class HostCheck(_Look):
+class HostCheck(Look):
     """The host has room, and its clock is right. The target is the host."""
 
     kind: ClassVar[str] = "host.check"
@@ -130,7 +131,7 @@ class HostCheck(_Look):
         )
 
 
-class DatabaseCheck(_Look):
+class DatabaseCheck(Look):
     """The database grants what is needed, its ledger holds nothing half-done, and there is room for its copies.
 
     The target is the database.

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable
 
-from changeover.checks import databases, machines, nodes, traffic
+from changeover.checks import access, databases, machines, nodes, traffic
 from changeover.model.plan import Facts
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.model.values import Verdict
-from changeover.ports import World
+from changeover.ports import Gating, World
 
 
 def servers_of(site: Site, balancer: str) -> dict[str, str]:
@@ -17,7 +17,7 @@ def servers_of(site: Site, balancer: str) -> dict[str, str]:
 
 
 async def check(site: Site, release: Release, world: World) -> list[Verdict]:
-    """A verdict on every host, node, pool and database, in that order."""
+    """A verdict on every host, node, pool, database and access gate, in that order."""
     needs_rights = {host.name for host in site.hosts if host.become}
     limits = release.limits
     asked: list[Awaitable[Verdict]] = []
@@ -38,6 +38,10 @@ async def check(site: Site, release: Release, world: World) -> list[Verdict]:
         asked.append(databases.database(database))
         asked.append(databases.unfinished_migrations(database))
         asked.append(databases.room(database, its_host, config.snapshot_dir, limits.disk_free))
+    for gate in site.access:
+        its = world.access[gate.name]
+        asked += [access.usable(its), access.state(its, Gating.OPEN)]
+        asked += [access.seen(its, gate, outside, Gating.OPEN) for outside in gate.outside]
     return list(await asyncio.gather(*asked))
 
 

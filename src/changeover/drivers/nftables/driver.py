@@ -53,16 +53,30 @@ class NftablesAccess:
     async def seen_from(self, outside: str) -> Mapping[str, Seen]:
         """Ask at each public port of each host, through that host's connection."""
         where = [(name, port) for name in self._configs for port in self._gate.public]
-        seen = await asyncio.gather(*(self._seen(outside, name, port) for name, port in where))
+        seen = await asyncio.gather(
+            *(self._asked(outside, self._configs[name].address, port) for name, port in where)
+        )
         return {f"{name}:{port}": what for (name, port), what in zip(where, seen, strict=True)}
 
     async def version(self) -> str:
-        """As in `nftables v1.0.6 (Lester Gooch #5)`."""
-        answers = await self._everywhere(lambda host: self._run(host, script.requirements()))
+        """As in `nftables v1.0.6 (Lester Gooch #5)`; the page must answer, too."""
+        answers = await self._everywhere(self._ready)
         return "; ".join(sorted(set(answers.values())))
 
     async def close(self) -> None:
         """Do nothing: the connections are the hosts'."""
+
+    async def _ready(self, host: str) -> str:
+        called, page = await self._run(host, script.requirements()), self._gate.page
+        if not page:
+            return called
+        seen = await self._asked(host, "127.0.0.1", page)
+        if seen is not Seen.PAGE:
+            raise AccessError(
+                f"{self.name}: no maintenance page answers at port {page} of {host} ({seen})",
+                hint="serve it there, on every address, with the status 503 Service Unavailable",
+            )
+        return f"{called}, page at port {page}"
 
     async def _shut(self, host: str) -> GateState:
         gate = replace(self._gate, conductor=await self._conductor(host))
@@ -118,11 +132,11 @@ class NftablesAccess:
             address = address.ipv4_mapped
         return (ip_network(address),)
 
-    async def _seen(self, outside: str, host: str, port: int) -> Seen:
-        address = self._configs[host].address
+    async def _asked(self, by: str, address: str, port: int) -> Seen:
+        """What that host gets there."""
         try:
             async with asyncio.timeout(ANSWERS_WITHIN):
-                stream = await self._hosts[outside].connect_tcp(address, port)
+                stream = await self._hosts[by].connect_tcp(address, port)
                 try:
                     return await _answer(stream, address)
                 finally:
@@ -131,10 +145,6 @@ class NftablesAccess:
             return Seen.REFUSED
         except TimeoutError:
             return Seen.SILENT
-        except HostError as error:
-            raise AccessError(
-                f"{self.name}: {outside} cannot reach {host}: {error.message}", hint=error.hint
-            ) from None
 
     async def _run(self, host: str, line: str) -> str:
         result = await self._hosts[host].run(Command(line, become=True))
