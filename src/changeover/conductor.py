@@ -12,7 +12,7 @@ from changeover.actions import ACTIONS
 from changeover.actions.validation import validate
 from changeover.checks import site as live
 from changeover.drivers.secrets import Secrets
-from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, check_answer, nearest_step
+from changeover.engine.commands import OF_A_STEP, WITH_A_REASON, check_answer, check_who, nearest_step
 from changeover.engine.events import Event, Verb
 from changeover.engine.fold import RunStatus
 from changeover.engine.guard import Guard
@@ -68,10 +68,12 @@ class Attached:
         run: str | None = None,
         accept_skipped: bool = False,
         answer: str = "",
+        signed: str = "",
     ) -> CommandRecord:
         """Tell the run. Answered at once by its conductor; kept for the next one if it has none now.
 
-        `RefusedError` for what no conductor could obey: a step that the plan has not, a reason that is missing.
+        `signed` is who gives an approval or a refusal, if not the `actor`. `RefusedError` for what no conductor could
+        obey: a step that the plan has not, a reason that is missing, a gate that is another's to answer.
         """
         run = run or await self.active()
         if verb in WITH_A_REASON and not reason.strip():
@@ -80,8 +82,16 @@ class Attached:
             found = nearest_step(step, (await self.journal.status(run)).plan.steps())
             if answer:
                 check_answer(answer, reason, found)
+            check_who(verb, signed or actor, found)
         number = await self.journal.command(
-            run, verb, actor=actor, step=step, reason=reason, accept_skipped=accept_skipped, answer=answer
+            run,
+            verb,
+            actor=actor,
+            step=step,
+            reason=reason,
+            accept_skipped=accept_skipped,
+            answer=answer,
+            signed=signed,
         )
         while not (record := await self.journal.command_outcome(number)).outcome:
             if not (await self.journal.run(run)).conducted:

@@ -27,6 +27,13 @@ AcceptSkipped = Annotated[
     bool, typer.Option("--accept-skipped", help="Open a finalize gate although steps were skipped.")
 ]
 
+As = Annotated[
+    str,
+    typer.Option(
+        "--as", metavar="NAME", help="Who gives the answer, if not you; your login is recorded beside it."
+    ),
+]
+
 
 @command(app, "changeover pause --reason 'phone call'")
 async def pause(settings: Settings, run: RunName = None, reason: Reason = "") -> Exit:
@@ -70,21 +77,26 @@ async def skip(
 
 
 @command(app, "changeover approve after-canary/approve")
-async def approve(
+async def approve(  # noqa: PLR0917 - typer gives them by name
     settings: Settings,
     step: StepId,
     run: RunName = None,
     reason: Reason = "",
     accept_skipped: AcceptSkipped = False,
+    signed: As = "",
 ) -> Exit:
-    """Open a gate that waits for a person."""
-    return await _tell(settings, Verb.APPROVE, step, run=run, reason=reason, accept_skipped=accept_skipped)
+    """Open a gate that waits for a person, or say that what it asks a person to do is done."""
+    return await _tell(
+        settings, Verb.APPROVE, step, run=run, reason=reason, accept_skipped=accept_skipped, signed=signed
+    )
 
 
 @command(app, "changeover refuse after-canary/approve --reason 'error rate is up'")
-async def refuse(settings: Settings, step: StepId, reason: NeededReason, run: RunName = None) -> Exit:
+async def refuse(
+    settings: Settings, step: StepId, reason: NeededReason, run: RunName = None, signed: As = ""
+) -> Exit:
     """Keep a gate shut: the run stops there."""
-    return await _tell(settings, Verb.REFUSE, step, run=run, reason=reason)
+    return await _tell(settings, Verb.REFUSE, step, run=run, reason=reason, signed=signed)
 
 
 @command(app, "changeover abort --reason 'error rate is up'")
@@ -132,11 +144,19 @@ async def _tell(
     reason: str,
     accept_skipped: bool = False,
     answer: str = "",
+    signed: str = "",
 ) -> Exit:
     """Send the command, and say what came of it: obeyed, refused, or kept for the next conductor."""
     run = await settings.steered(run)
     sent = await settings.attached.send(
-        verb, actor=actor(), step=step, reason=reason, run=run, accept_skipped=accept_skipped, answer=answer
+        verb,
+        actor=actor(),
+        step=step,
+        reason=reason,
+        run=run,
+        accept_skipped=accept_skipped,
+        answer=answer,
+        signed=signed,
     )
     if sent.outcome == "refused":
         raise RefusedError(sent.answer)

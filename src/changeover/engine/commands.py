@@ -27,7 +27,8 @@ WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT, Verb.LEAVE})
 class Command:
     """One command as it was sent. `accept_skipped` opens the finalize gate although steps were skipped.
 
-    `answer` is what a retry chooses of the answers that the step offers; empty: nothing but to try again.
+    `answer` is what a retry chooses of the answers that the step offers; empty: nothing but to try again. `signed` is
+    who answers a gate, in their own words; empty: the `actor`, which is the login that sent it.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Command:
     reason: str = ""
     accept_skipped: bool = False
     answer: str = ""
+    signed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def _taken(command: Command, refused: str = "") -> CommandTaken:
         reason=command.reason,
         refused=refused,
         answer=command.answer,
+        signed=command.signed,
     )
 
 
@@ -191,7 +194,18 @@ def _continue(command: Command, status: RunStatus) -> tuple[list[Event], str]:
     return [RunChanged(state=R.RUNNING, actor=command.actor, reason=command.reason)], "continued"
 
 
+def check_who(verb: Verb, name: str, gate: Step) -> None:
+    """`RefusedError` for who is none of those that may answer the gate."""
+    if verb is Verb.RETRY or not gate.person or not gate.who or name in gate.who:
+        return
+    raise RefusedError(
+        f"{gate.id} is for {' or '.join(gate.who)} to answer, not for {name}",
+        hint="say with --as who gives the answer",
+    )
+
+
 def _obey_for_step(command: Command, status: RunStatus, step: Step) -> tuple[list[Event], str]:
+    check_who(command.verb, command.signed or command.actor, step)
     match command.verb:
         case Verb.RETRY:
             return _retry(command, status, step)
@@ -324,7 +338,8 @@ def _before_finalize(status: RunStatus, step: Step) -> Iterator[Step]:
 
 
 def _changed(command: Command, step: str, state: StepState) -> StepChanged:
-    return StepChanged(step=step, state=state, actor=command.actor, reason=command.reason)
+    actor = command.signed or command.actor
+    return StepChanged(step=step, state=state, actor=actor, reason=command.reason)
 
 
 def _listed(names: list[str], most: int = 10) -> str:

@@ -99,7 +99,8 @@ class StepChanged(_Event, frozen=True, tag="step"):
 class CommandTaken(_Event, frozen=True, tag="command"):
     """A person's command was obeyed or, if `refused` says why, refused.
 
-    `step` is `DATABASE/MIGRATION` where one was forgotten. `answer` is what a retry was sent with.
+    `step` is `DATABASE/MIGRATION` where one was forgotten. `answer` is what a retry was sent with,
+    `signed` who gave the answer to a gate, where that is not the `actor`.
     """
 
     command: int
@@ -109,6 +110,12 @@ class CommandTaken(_Event, frozen=True, tag="command"):
     reason: str = ""
     refused: str = ""
     answer: str = ""
+    signed: str = ""
+
+    @property
+    def by(self) -> str:
+        """Who gave it: `kim`, or `anna (sent by kim)` where another login sent it."""
+        return f"{self.signed} (sent by {self.actor})" if self.signed else self.actor
 
 
 class Warned(_Event, frozen=True, tag="warned"):

@@ -19,7 +19,7 @@ from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer
 from changeover.model.plan import BACK, Operation, Plan, Stage, Step, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.values import Verdict
-from changeover.ports import Answer, World
+from changeover.ports import Answer, Gating, World
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Guard:
         """Whether the step may be taken."""
         may_be_taken = False
         try:
-            verdict = await self._before(step, stage)
+            verdict = await self._closed(step, stage) or await self._before(step, stage)
             may_be_taken = verdict is None
             return verdict
         finally:
@@ -107,6 +107,8 @@ class Guard:
     async def after(self, step: Step, stage: Stage) -> Verdict | None:
         """Whether the site is still as it must be, now that the step was taken."""
         operation, target = step.do, step.do.target
+        if open_gate := await self._closed(step, stage):
+            return open_gate
         if operation.action in MOVES_TRAFFIC:
             move = self._moving.pop(step.id)
             site = await self._pools(move.before.pools)
@@ -188,6 +190,19 @@ class Guard:
         )
 
     # What is seen
+
+    async def _closed(self, step: Step, stage: Stage) -> Verdict | None:
+        """While nobody is to be served, the access gates are closed: as each of their hosts says, whoever was there."""
+        if not foresight.touches_what_is_served(step.do):
+            return None
+        gates = foresight.kept_closed(stage, self._plan)
+        entrances: dict[str, frozenset[str]] = {}
+        for gate, hosts in (await _each(gates, lambda gate: self._world.access[gate].state())).items():
+            for host, it in hosts.items():
+                shut = it.gating is Gating.CLOSED
+                where = f"{gate} on {host}" if shut else f"{gate} on {host} ({it.evidence})"
+                entrances[where] = frozenset(() if shut else (interlocks.ANYBODY,))
+        return _first([interlocks.closed(ObservedSite(entrances=entrances), ())])
 
     async def _traffic(self, step: Step) -> ObservedSite:
         """The pools before a step that moves traffic. What others of ours move at the same time they may move."""

@@ -214,6 +214,7 @@ class Journal(Records):
         reason: str = "",
         accept_skipped: bool = False,
         answer: str = "",
+        signed: str = "",
     ) -> int:
         """Tell the run's conductor; `command_outcome` of the number returned says what came of it.
 
@@ -235,6 +236,7 @@ class Journal(Records):
                 "actor": sayable(actor),
                 "reason": sayable(reason),
                 "choice": sayable(answer),
+                "signed": sayable(signed),
             }
             result = connection.execute(
                 sa.insert(tables.command).values(
@@ -266,7 +268,9 @@ class Journal(Records):
 
 
 def _command(row: sa.Row[tuple[object, ...]]) -> Command:
-    return Command(row.id, Verb(row.verb), row.actor, row.step, row.reason, row.accept_skipped, row.choice)
+    return Command(
+        row.id, Verb(row.verb), row.actor, row.step, row.reason, row.accept_skipped, row.choice, row.signed
+    )
 
 
 def _free_id(connection: Connection, now: float, site: str) -> str:

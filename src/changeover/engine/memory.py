@@ -185,6 +185,7 @@ class MemoryJournal(Records):
         reason: str = "",
         accept_skipped: bool = False,
         answer: str = "",
+        signed: str = "",
     ) -> int:
         """Tell the run's conductor; it is woken at once."""
         it = self._find(run)
@@ -199,6 +200,7 @@ class MemoryJournal(Records):
             sayable(reason),
             accept_skipped,
             sayable(answer),
+            sayable(signed),
         )
         it.commands[command.id] = CommandRecord(command, outcome="", answer="")
         waiting, self._waiting = self._waiting, []

@@ -91,6 +91,7 @@ class JournalPort(Protocol):
         reason: str = "",
         accept_skipped: bool = False,
         answer: str = "",
+        signed: str = "",
     ) -> int:
         """Tell the run's conductor; its number. `RefusedError` if the run has ended."""
         ...

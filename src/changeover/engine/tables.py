@@ -59,6 +59,8 @@ command = sa.Table(
     sa.Column("accept_skipped", sa.Boolean, nullable=False),
     # What a retry was sent with, of the answers that its step offers.
     sa.Column("choice", sa.Text, nullable=False),
+    # Whom an approval or a refusal is given as, if not as the actor.
+    sa.Column("signed", sa.Text, nullable=False),
     # Empty until the owner of the run answers.
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("answer", sa.Text, nullable=False),

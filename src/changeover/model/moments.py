@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 
 def told(at: float, zone: str = "") -> str:
-    """`23:12 PDT` for seconds since the epoch, with the date where it is `dated`; in UTC if no time zone is named."""
+    """`23:12 PDT` for seconds since the epoch; in UTC if no time zone is named."""
     return f"{local(at, zone):%H:%M %Z}"
 
 

@@ -56,7 +56,7 @@ def _told(event: Event) -> tuple[str, str, str, Tone]:  # noqa: PLR0911 - one fo
         case CommandTaken():
             to = f" {event.step}" if event.step else ""
             chosen = f" with {event.answer}" if event.answer else ""
-            said = f"{event.verb}{to}{chosen}, by {event.actor}{_because(event.reason)}"
+            said = f"{event.verb}{to}{chosen}, by {event.by}{_because(event.reason)}"
             refused = f"; refused: {event.refused}" if event.refused else ""
             return (
                 "command",

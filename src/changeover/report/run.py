@@ -312,7 +312,7 @@ def _last(changes: Iterable[StepChanged]) -> Iterable[StepChanged]:
 def _decision(event: CommandTaken) -> Decision:
     return Decision(
         event.at,
-        event.actor,
+        event.by,
         f"{event.verb} with {event.answer}" if event.answer else event.verb,
         event.step,
         event.reason,
