@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from changeover.actions import access, building, database, files, logs, looking, node, properties, traffic
+from changeover.actions import (
+    access,
+    application,
+    building,
+    database,
+    files,
+    logs,
+    looking,
+    node,
+    properties,
+    timing,
+    traffic,
+)
 from changeover.actions.base import Action, Context, Params
 
 __all__ = ["ACTIONS", "Action", "Context", "Params"]
@@ -11,6 +23,14 @@ _KINDS: tuple[Action, ...] = (
     access.CheckAccess(),
     access.CloseAccess(),
     access.OpenAccess(),
+    application.Clean(),
+    application.Expect(),
+    application.Flush(),
+    application.Flushed(),
+    application.Stopped(),
+    application.Unflush(),
+    application.WatchdogStart(),
+    application.WatchdogStop(),
     building.Build(),
     building.Test(),
     database.CommandMigrate(),
@@ -40,6 +60,7 @@ _KINDS: tuple[Action, ...] = (
     node.Uninstall(),
     node.Version(),
     properties.SetProperty(),
+    timing.Wait(),
     traffic.Drain(),
     traffic.Enter(),
     traffic.Remove(),

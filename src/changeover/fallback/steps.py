@@ -10,7 +10,7 @@ from changeover.model.plan import BACK, Operation, Step
 def in_reverse(steps: Sequence[Step]) -> list[Step]:
     """What takes these steps back, the last first, within each unit or target one after another.
 
-    A gate among them guards everything that comes after it.
+    A gate among them guards everything that comes after it; a need of another's way back holds where there is that.
     """
     chains: dict[str, str] = {}
     gates: list[str] = []
@@ -18,7 +18,7 @@ def in_reverse(steps: Sequence[Step]) -> list[Step]:
     for step in reversed(steps):
         chain = step.unit or step.do.target
         for undo in step.undo:
-            before = dict.fromkeys([*gates, *([chains[chain]] if chain in chains else [])])
+            before = dict.fromkeys([*gates, *undo.needs, *([chains[chain]] if chain in chains else [])])
             found.append(msgspec.structs.replace(undo, needs=tuple(before)))
             chains[chain] = undo.id
             if undo.person:

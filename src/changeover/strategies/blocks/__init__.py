@@ -4,6 +4,15 @@ Estimates are seconds, stated as defaults: the operator's file replaces them, an
 """
 
 from changeover.strategies.blocks.access import close_access, open_access
+from changeover.strategies.blocks.application import (
+    clean,
+    expect,
+    flush,
+    stopped,
+    unflush,
+    watchdog_start,
+    watchdog_stop,
+)
 from changeover.strategies.blocks.checks import check_database, check_host, check_node, check_pool
 from changeover.strategies.blocks.databases import migrations, snapshot, unless_applied
 from changeover.strategies.blocks.files import keep, let_go, properties, put_back
@@ -29,9 +38,12 @@ __all__ = [
     "check_log",
     "check_node",
     "check_pool",
+    "clean",
     "close_access",
     "enter",
     "estimate",
+    "expect",
+    "flush",
     "forget_marks",
     "health",
     "hold",
@@ -49,12 +61,16 @@ __all__ = [
     "snapshot",
     "start",
     "stop",
+    "stopped",
     "switch",
     "timeout",
     "trial",
+    "unflush",
     "uninstall",
     "unless_applied",
     "verify",
     "version",
+    "watchdog_start",
+    "watchdog_stop",
     "with_marks_forgotten",
 ]

@@ -7,7 +7,9 @@ import msgspec
 from changeover.model.plan import Stage, Step
 from changeover.model.site import Node
 
-SERVES_AGAIN = frozenset({"node.start", "node.health", "node.version", "traffic.enter"})
+SERVES_AGAIN = frozenset(
+    {"node.start", "node.health", "node.version", "node.watchdog-start", "traffic.enter"}
+)
 """What brings a node back that served."""
 
 

@@ -98,10 +98,13 @@ def hold(gate: str, node: Node, seconds: float) -> Step:
 
 
 def verify(node: Node, expected: str) -> Step:
-    """See that the node is well, of that version, and in rotation."""
+    """See that the node is well, of that version, and in rotation at every balancer that it is a server of."""
+    rotation = ", and is in rotation" if node.servers else ""
     return look(
         f"{node.name}/verify",
         Operation("node.verify", node.name, {"version": expected, "servers": dict(node.servers)}),
-        f"see that {node.name} is well, runs {expected}, and is in rotation",
+        f"see that {node.name} is well, runs {expected}{rotation}"
+        if rotation
+        else f"see that {node.name} is well and runs {expected}",
         unit=node.name,
     )
