@@ -18,6 +18,8 @@ MOVES_TRAFFIC = LEAVES_ROTATION | {ENTERS_ROTATION}
 STOPS_SERVING = frozenset({"node.stop", "node.switch"})
 NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command", "database.restore"})
 
+TURNS_ACCESS = frozenset({"access.close", "access.open"})
+
 _TOLD = {"traffic.drain": "drain", "traffic.remove": MAINT, "traffic.enter": READY}
 
 _replace = msgspec.structs.replace
@@ -52,7 +54,24 @@ def effect(operation: Operation, release: Release, site: ObservedSite) -> Observ
     if action == "database.verify":
         verified = site.databases[target].verified | {operation.params["label"]}
         return _database(site, target, verified=verified)
-    return _migrated(site, operation, release) if action in NEEDS_BACKUP else site
+    migrates = action in NEEDS_BACKUP
+    return _migrated(site, operation, release) if migrates else _turned(site, target, action)
+
+
+def touches_what_is_served(operation: Operation) -> bool:
+    """Whether somebody who came in now would meet it half done."""
+    kind, _, _ = operation.action.partition(".")
+    return kind in ("application", "database") or operation.action in STOPS_SERVING | {"node.start"}
+
+
+def kept_closed(stage: Stage, plan: Plan) -> tuple[str, ...]:
+    """The access gates that must be closed while the stage, of the plan or its way back, is under way.
+
+    Those that the plan closes, in every stage in which nobody is served but the one that closes or opens them.
+    """
+    if not stage.outage or any(step.do.action in TURNS_ACCESS for step in stage.steps):
+        return ()
+    return tuple(dict.fromkeys(it.do.target for it in plan.steps() if it.do.action in TURNS_ACCESS))
 
 
 def endangers(operation: Operation, release: Release) -> bool:
@@ -115,6 +134,7 @@ def _planned(plan: Plan) -> ObservedSite:
             database.name: ObservedDatabase(applied=frozenset(facts.schemas.get(database.name, ())))
             for database in plan.site.databases
         },
+        entrances={gate.name: frozenset({interlocks.ANYBODY}) for gate in plan.site.access},
     )
 
 
@@ -126,7 +146,10 @@ def _walk(plan: Plan, site: ObservedSite, until: Sequence[Stage] = ()) -> Observ
             _find(step, plan)
             before, site = site, effect(step.do, plan.release, site)
             floors = {} if stage.outage else floor
-            for verdict in _verdicts(plan, step, before, site, floors):
+            for verdict in (
+                *_verdicts(plan, step, before, site, floors),
+                *_closed(plan, stage, step, before),
+            ):
                 if not verdict.good:
                     raise SpecError(
                         f"the plan would break an interlock at {step.id}: {verdict.subject}: {verdict.evidence}",
@@ -159,12 +182,21 @@ def _verdicts(
         yield interlocks.can_run(after, release)
 
 
+def _closed(plan: Plan, stage: Stage, step: Step, site: ObservedSite) -> Iterator[Verdict]:
+    if touches_what_is_served(step.do):
+        gates = kept_closed(stage, plan)
+        entrances = {gate: site.entrances[gate] for gate in gates}
+        yield interlocks.closed(ObservedSite(entrances=entrances), ())
+
+
 def _find(step: Step, plan: Plan) -> None:
     """`SpecError` for a step whose target the site has not."""
     if step.do.action in MOVES_TRAFFIC | STOPS_SERVING | {"node.start"}:
         plan.site.node(step.do.target)
     elif step.do.action in NEEDS_BACKUP | {"database.verify"}:
         plan.site.database(step.do.target)
+    elif step.do.action in TURNS_ACCESS:
+        plan.site.gate(step.do.target)
 
 
 def _at_once(stage: Stage) -> list[Step]:
@@ -179,6 +211,13 @@ def _migrated(site: ObservedSite, operation: Operation, release: Release) -> Obs
     names, database = changed(operation, release), site.databases[operation.target]
     applied = database.applied | names if goes_forwards(operation) else database.applied - names
     return _database(site, operation.target, applied=applied, begun=database.begun - names)
+
+
+def _turned(site: ObservedSite, gate: str, action: str) -> ObservedSite:
+    if action not in TURNS_ACCESS:
+        return site
+    admits = frozenset({interlocks.ANYBODY} if action == "access.open" else ())
+    return _replace(site, entrances={**site.entrances, gate: admits})
 
 
 def _told(site: ObservedSite, node: str, told: str) -> ObservedSite:

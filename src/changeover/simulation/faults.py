@@ -13,7 +13,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
-from changeover.errors import ApplicationError, BalancerError, DatabaseError, HostError, PortError
+from changeover.errors import (
+    AccessError,
+    ApplicationError,
+    BalancerError,
+    DatabaseError,
+    HostError,
+    PortError,
+)
 
 
 class Fault(StrEnum):
@@ -48,6 +55,7 @@ ERRORS: dict[str, type[PortError]] = {
     "balancer": BalancerError,
     "database": DatabaseError,
     "application": ApplicationError,
+    "access": AccessError,
 }
 
 

@@ -15,6 +15,7 @@ from changeover.errors import PortError
 from changeover.model.release import Ability, CommandMigration, Release
 from changeover.model.site import Site
 from changeover.ports import AdminState, Clock, World
+from changeover.simulation.access import SimulatedAccess
 from changeover.simulation.application import SimulatedApplication
 from changeover.simulation.balancer import SimulatedBalancer
 from changeover.simulation.calls import Calls, Orphan
@@ -24,7 +25,7 @@ from changeover.simulation.compatibility import Abilities, abilities_of, ability
 from changeover.simulation.database import SimulatedDatabase
 from changeover.simulation.durations import Durations
 from changeover.simulation.host import SimulatedHost
-from changeover.simulation.state import NEVER, Machine, Pool, Server, SimulatedNode, Store
+from changeover.simulation.state import NEVER, Entrance, Gate, Machine, Pool, Server, SimulatedNode, Store
 
 Transition = Callable[["SimulatedSite"], None]
 """A change of a site. It names what it changes and holds none of it, so that it can be made in a fork."""
@@ -48,7 +49,8 @@ class SimulatedSite:
     it promises, unless `abilities` says otherwise. `orphans_end` says what comes of a call whose conductor dies, which
     cancels it: it goes on to its end, or stays as far as it was. Tests and rehearsals may change any field of `hosts`,
     `nodes`, `pools` and `stores`, and call `settle` then. `watcher` is called with the site after each of its moments;
-    a fork has none. `flows` says where each balancer, in the order of `pools`, sends its clients from that moment on.
+    a fork has none. `flows` says where each balancer, in the order of `pools`, sends its clients from that moment on; where
+    there is none, who comes through each access gate, in the order of `gates`.
     """
 
     watcher: Watcher = staticmethod(lambda _site: None)
@@ -88,6 +90,18 @@ class SimulatedSite:
             )
             for balancer in site.balancers
         }
+        self.gates = {
+            gate.name: Gate(
+                {host: Entrance() for host in gate.hosts},
+                {
+                    node.name: Server(node.name)
+                    for node in site.application.nodes
+                    if node.host in gate.hosts and not site.balancers
+                },
+                cut=gate.established == "cut",
+            )
+            for gate in site.access
+        }
         self.stores = {database.name: Store(database.host) for database in site.databases}
         self.clients = Clients(traffic or Traffic(), now, now)
         self.orphans: list[Orphan] = []
@@ -107,6 +121,7 @@ class SimulatedSite:
             self.databases,
             self.application,
             self.clock,
+            {gate.name: SimulatedAccess(gate, self) for gate in self.site.access},
         )
         self.flows: list[Flow] = []
         self.revision = 0
@@ -122,6 +137,7 @@ class SimulatedSite:
         it.hosts = {name: host.copy() for name, host in self.hosts.items()}
         it.nodes = {name: node.copy() for name, node in self.nodes.items()}
         it.pools = {name: pool.copy() for name, pool in self.pools.items()}
+        it.gates = {name: gate.copy() for name, gate in self.gates.items()}
         it.stores = {name: store.copy() for name, store in self.stores.items()}
         it.clients = self.clients.copy()
         it.orphans, it.orphans_end, it._due = list(self.orphans), self.orphans_end, self._due
@@ -190,13 +206,28 @@ class SimulatedSite:
                 continue
             due = min(due, *(server.turns_at for server in pool.servers.values()), NEVER)
             targets = [
-                Target(name, server, serving[server.node])
+                Target(name, server, serving[server.node] and not self.shut_out(self.nodes[server.node].host))
                 for name, server in pool.servers.items()
                 if server.in_rotation
             ]
+            if pool.host and self.shut_out(pool.host):
+                targets = []
             self.flows.append(Flow(targets, self._written() if stores_up else None))
+        for gate in self.gates.values() if not self.pools else ():
+            self.flows.append(self._direct(gate, serving, now, stores_up=stores_up))
         self._due = due
         self.watcher(self)
+
+    def _direct(self, gate: Gate, serving: Mapping[str, bool], now: float, *, stores_up: bool) -> Flow:
+        """Clients who come to the nodes by themselves, each to the one whose turn it is, whether or not it answers."""
+        for name, server in gate.servers.items():
+            if server.sessions and not (self.nodes[name].running and self.hosts[self.nodes[name].host].up):
+                self.clients.cut(server, name, now)
+        targets = [
+            Target(name, server, serving[name] and not self.shut_out(self.nodes[name].host))
+            for name, server in gate.servers.items()
+        ]
+        return Flow(targets, self._written() if stores_up else None)
 
     def _stores_up(self) -> bool:
         return all(not store.closed and self.hosts[store.host].reached for store in self.stores.values())
@@ -242,6 +273,18 @@ class SimulatedSite:
                 self.hosts[it.host].log(path, "".join(f"{line}\n" for line in lines).encode())
 
     # What is done to it from outside
+
+    def flush_rules(self, host: str) -> None:
+        """Somebody flushes the rules of the host's packet filter: what a gate kept there for the next boot stays."""
+        for gate in self.gates.values():
+            if host in gate.entrances:
+                gate.entrances[host].live = False
+        self.settle()
+
+    def let_in(self, gate: str, host: str, who: str) -> None:
+        """Somebody lets somebody in through a closed gate."""
+        self.gates[gate].entrances[host].let_in = who
+        self.settle()
 
     def kill(self, host: str) -> None:
         """The power of the host fails."""
@@ -316,6 +359,10 @@ class SimulatedSite:
         lives = bool(it.running) and self.ability(it.running) is not Ability.NO
         return lives and self._stores_up() and self._serves(it, now)
 
+    def shut_out(self, host: str) -> bool:
+        """Whether the public is turned away at that host."""
+        return any(host in gate.entrances and gate.entrances[host].live for gate in self.gates.values())
+
     def ability(self, version: str) -> Ability:
         """What that version can do on the schemas as they are."""
         return ability(self.abilities, version, [store.schema for store in self.stores.values()])
@@ -349,6 +396,10 @@ class SimulatedSite:
                 }
                 for name, pool in self.pools.items()
             },
+            "gates": {
+                name: {host: it.evidence for host, it in gate.entrances.items()}
+                for name, gate in self.gates.items()
+            },
             "databases": {
                 name: {
                     "applied": tuple(it.applied),
@@ -381,6 +432,9 @@ def boot(site: SimulatedSite, host: str) -> None:
     machine = site.hosts[host]
     if not machine.up:
         machine.up = True
+        for gate in site.gates.values():
+            if host in gate.entrances:
+                gate.entrances[host].live, gate.entrances[host].let_in = gate.entrances[host].kept, ""
         for name, node in site.nodes.items():
             if node.host == host:
                 site.start(name)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from changeover.errors import DatabaseError
-from changeover.ports import AdminState, Applied, Snapshot
+from changeover.ports import AdminState, Applied, Gating, Snapshot
 
 NEVER = float("inf")
 
@@ -158,6 +158,52 @@ class Pool:
     def copy(self) -> "Pool":
         """One that changes by itself."""
         return replace(self, servers={name: server.copy() for name, server in self.servers.items()})
+
+
+@dataclass(slots=True)
+class Entrance:
+    """A host's part of an access gate: in force now, and after the next boot.
+
+    `let_in` says who was let in by somebody else.
+    """
+
+    live: bool = False
+    kept: bool = False
+    let_in: str = ""
+
+    @property
+    def gating(self) -> Gating:
+        """What the host reports."""
+        if self.live != self.kept or self.let_in:
+            return Gating.PARTLY
+        return Gating.CLOSED if self.live else Gating.OPEN
+
+    @property
+    def evidence(self) -> str:
+        """In words."""
+        now, then = ("closed" if it else "open" for it in (self.live, self.kept))
+        told = now if now == then else f"{now}, and {then} after the next boot"
+        return f"{told}; {self.let_in} is let in" if self.let_in else told
+
+
+@dataclass(slots=True)
+class Gate:
+    """An access gate. `servers` are the nodes that clients come to through it where no balancer sends them.
+
+    `cut`: sessions that are there when it closes are ended.
+    """
+
+    entrances: dict[str, Entrance]
+    servers: dict[str, Server] = field(default_factory=dict)
+    cut: bool = True
+
+    def copy(self) -> "Gate":
+        """One that changes by itself."""
+        return replace(
+            self,
+            entrances={name: replace(it) for name, it in self.entrances.items()},
+            servers={name: it.copy() for name, it in self.servers.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
