@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from changeover.byhand import application, database, people, traffic
+from changeover.byhand import access, application, database, files, people, traffic
 from changeover.byhand.base import ByHand
 from changeover.model.instructions import Instruction
 from changeover.model.plan import Plan, Step
@@ -10,8 +10,10 @@ from changeover.model.plan import Plan, Step
 __all__ = ["BY_HAND", "by_hand"]
 
 BY_HAND: Mapping[str, ByHand] = {
+    **access.BY_HAND,
     **application.BY_HAND,
     **database.BY_HAND,
+    **files.BY_HAND,
     **people.BY_HAND,
     **traffic.BY_HAND,
 }

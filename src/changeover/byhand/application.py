@@ -121,6 +121,42 @@ def _well(step: Step, plan: Plan) -> tuple[Instruction, ...]:
     )
 
 
+def _through(
+    step: Step, plan: Plan, *, do: str = "", ask: str = "", expect: str = ""
+) -> tuple[Instruction, ...]:
+    """The same of a deployment, through the node that speaks for it."""
+    node, deployment = str(step.do.params["node"]), step.do.target
+    done = bound(do, node, plan, deployment=deployment) if do else ()
+    seen = bound(ask, node, plan, expect=expect, deployment=deployment) if ask else ()
+    return (*done, *seen)
+
+
+def _flushed(step: Step, plan: Plan) -> tuple[Instruction, ...]:
+    minutes = step.do.params["stall"] / 60
+    stuck = f"only when nothing was worked off for {minutes:g} min: the rows that hold it up"
+    return (
+        *_through(step, plan, ask="outstanding", expect="0; ask again until it is"),
+        *_through(step, plan, ask="stalled", expect=stuck),
+    )
+
+
+def _expect(step: Step, plan: Plan) -> tuple[Instruction, ...]:
+    node = str(step.do.params["node"])
+    return tuple(
+        instruction
+        for ask, answer in step.do.params["answers"].items()
+        for instruction in bound(ask, node, plan, expect=answer)
+    )
+
+
+def _stopped(step: Step, plan: Plan) -> tuple[Instruction, ...]:
+    node = step.do.target
+    return (
+        *bound("running", node, plan, expect="it does not run"),
+        *bound("watchdog_running", node, plan, expect="no: nothing starts it again"),
+    )
+
+
 BY_HAND: Mapping[str, ByHand] = {
     "node.install": partial(_do, do="install", ask="installed", expect="it is there", param="release"),
     "node.uninstall": partial(_do, do="remove", ask="installed", expect="it is not there", param="release"),
@@ -132,4 +168,14 @@ BY_HAND: Mapping[str, ByHand] = {
     "node.hold": _hold,
     "node.check": _well,
     "node.verify": _well,
+    "node.build": partial(_do, do="build", ask="built", expect="it is there", param="release"),
+    "node.test": partial(_do, do="test", param="release"),
+    "node.stopped": _stopped,
+    "node.watchdog-stop": partial(_do, do="watchdog_stop", ask="watchdog_running", expect="no"),
+    "node.watchdog-start": partial(_do, do="watchdog_start", ask="watchdog_running", expect="yes"),
+    "application.flush": partial(_through, do="flush_on", ask="flushing", expect="on"),
+    "application.unflush": partial(_through, do="flush_off", ask="flushing", expect="off"),
+    "application.flushed": _flushed,
+    "application.expect": _expect,
+    "application.clean": partial(_do, do="clean", ask="clean_done", expect="yes"),
 }

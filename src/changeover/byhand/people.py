@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from changeover.byhand.base import ByHand
 from changeover.model.instructions import Instruction
+from changeover.model.moments import dated
 from changeover.model.plan import Plan, Step
 
 
@@ -22,4 +23,13 @@ def _host(step: Step, _: Plan) -> tuple[Instruction, ...]:
     )
 
 
-BY_HAND: Mapping[str, ByHand] = {"people.approve": _approve, "host.check": _host}
+def _wait(step: Step, plan: Plan) -> tuple[Instruction, ...]:
+    window = plan.release.window
+    return (Instruction("", "wait", dated(step.do.params["until"], window.zone if window else "")),)
+
+
+BY_HAND: Mapping[str, ByHand] = {
+    "people.approve": _approve,
+    "host.check": _host,
+    "time.wait": _wait,
+}

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from changeover.actions import ACTIONS
 from changeover.byhand import BY_HAND, by_hand
 from changeover.byhand.application import bound
 from changeover.fallback import from_the_end_of, reachable
@@ -140,3 +141,8 @@ def test_every_step_of_a_plan_and_of_its_way_back_can_be_done_by_hand(
             assert instruction.where
             assert instruction.text
             assert "hunter2" not in instruction.text
+
+
+def test_every_kind_of_step_is_described() -> None:
+    """What can be planned can be printed for people."""
+    assert set(BY_HAND) == set(ACTIONS) | {"people.approve"}

@@ -14,7 +14,7 @@ from changeover.errors import SpecError
 from changeover.model.site import AccessConfig, Site
 from changeover.ports import Host
 
-__all__ = ["create"]
+__all__ = ["create", "gate_of"]
 
 
 def create(
@@ -31,21 +31,25 @@ def create(
     """
     if config.options:
         raise SpecError(f"access gate {config.name}: nftables takes no options")
-    closed = tuple(sorted({*config.ports, *map(int, config.allow)}))
     for host in map(site.host, config.hosts):
-        if host.driver == "ssh" and host.ssh.port in (*closed, config.page):
+        if host.driver == "ssh" and host.ssh.port in (*config.ports, *map(int, config.allow), config.page):
             raise SpecError(f"access gate {config.name}: port {host.ssh.port} is SSH's on {host.name}")
+    gate = gate_of(config, site.name)
+    return NftablesAccess(gate, {name: site.host(name) for name in config.hosts}, hosts)
+
+
+def gate_of(config: AccessConfig, site: str) -> Gate:
+    """The gate as each of its hosts has it, without the conductor's own address; `SpecError` for an address that is none."""
     try:
         allowed = {int(port): networks(addresses) for port, addresses in config.allow.items()}
     except ValueError as error:
         raise SpecError(f"access gate {config.name}: {error}") from None
-    gate = Gate(
-        site=site.name,
+    return Gate(
+        site=site,
         name=config.name,
         public=config.ports,
-        closed=closed,
+        closed=tuple(sorted({*config.ports, *map(int, config.allow)})),
         allowed=allowed,
         page=config.page,
         cut=config.established == "cut",
     )
-    return NftablesAccess(gate, {name: site.host(name) for name in config.hosts}, hosts)
