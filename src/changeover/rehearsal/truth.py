@@ -95,6 +95,19 @@ def _migrations(operation: Operation, site: SimulatedSite) -> list[str]:
     return [params["migration"]["name"]]
 
 
+def _access(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """A gate on each of its hosts, and after the next boot of each."""
+    wanted = operation.action == "access.close"
+    if operation.action == "access.check":
+        wanted = operation.params["state"] == "closed"
+    other = [
+        f"{operation.target} on {host} is {it.evidence}"
+        for host, it in site.gates[operation.target].entrances.items()
+        if it.live is not wanted or it.kept is not wanted or it.let_in
+    ]
+    return "; ".join(other)
+
+
 _TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
     **dict.fromkeys(
         (
@@ -103,6 +116,7 @@ _TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
         ),
         _node,
     ),
+    **dict.fromkeys(("access.close", "access.open", "access.check"), _access),
     **dict.fromkeys(("traffic.drain", "traffic.remove", "traffic.enter", "traffic.check"), _traffic),
     **dict.fromkeys(("database.snapshot", "database.verify", "database.drop-snapshot"), _snapshot),
     **dict.fromkeys(

@@ -12,7 +12,7 @@ from changeover.actions import ACTIONS, Context
 from changeover.errors import PortError, StepError
 from changeover.model.plan import Facts, Operation, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
-from changeover.model.site import Unit
+from changeover.model.site import AccessConfig, Unit
 from changeover.model.values import Observation, Presence
 from changeover.ports import Answer, Applied, Clock, restoring
 from changeover.simulation import Fault, LoopClock, SimulatedSite, aimed, differences, run
@@ -24,6 +24,7 @@ MIGRATION = {"migration": msgspec.to_builtins(EXPAND), "lock_timeout": 1.0}
 KEPT = {"paths": ["/etc/app.properties"], "to": "/srv/kept"}
 DDL = {"file": "/etc/app.properties", "key": "auto.ddl"}
 MARKED = {"label": "start", "paths": ["/var/log/app.log"]}
+GATE = AccessConfig("gate", "nftables", ("app1", "app2"), (8080,), page=8081, outside=("lb1",))
 COMMAND = {"observe": "expanded", "node": "app1", "release": "v2", "lock_timeout": 2.0}
 
 
@@ -94,6 +95,8 @@ CHANGES = [
         _op("database.command", "main", run="unexpand", expect="no", **COMMAND),
         [_op("node.install", "app1", release="v2")],
     ),
+    Case(_op("access.close", "gate"), _op("access.open", "gate")),
+    Case(_op("access.open", "gate"), _op("access.close", "gate"), [_op("access.close", "gate")]),
     Case(_op("files.keep", "app1", **KEPT), _op("files.let-go", "app1", **KEPT)),
     Case(
         _op("files.let-go", "app1", **KEPT),
@@ -118,6 +121,7 @@ CHANGES = [
 ]
 
 LOOKS = [
+    _op("access.check", "gate", state="open"),
     _op("node.health", "app1"),
     _op("node.version", "app1", version="v1"),
     _op("node.check", "app1", version="v1"),
@@ -139,6 +143,7 @@ PROVES = [
 
 def _context(site: SimulatedSite) -> Context:
     plan = STRATEGIES["rolling"](a_site(), a_release(), Facts())
+    plan = msgspec.structs.replace(plan, site=site.site)
     return Context(site.world, plan, "run", "step", 1, site.clock.now(), 60.0)
 
 
@@ -160,7 +165,7 @@ def a_site_to_change(clock: Clock | None = None) -> SimulatedSite:
     command = CommandMigration("000_own", "expand", "expanded", "app1", undo="unexpand")
     change = Migrations("main", (EXPAND, command))
     site = SimulatedSite(
-        msgspec.structs.replace(plain, application=application),
+        msgspec.structs.replace(plain, application=application, access=(GATE,)),
         "v1",
         clock,
         release=a_release(migrations=(change,)),
