@@ -24,6 +24,9 @@ _STOP_NODE = """\
 nft flush ruleset
 systemctl kill --signal=KILL tomcat10.service 2>/dev/null || :
 systemctl stop tomcat10.service
+# What an access gate keeps for the next boot.
+rm -rf /etc/changeover /etc/systemd/system/changeover-* /etc/systemd/system/*.wants/changeover-*
+systemctl daemon-reload
 """
 
 _START_NODE = """\
@@ -37,6 +40,7 @@ find /etc/campus /var/lib/campus/faults -mindepth 1 ! -name campus.properties -d
 rm -rf /var/lib/changeover /var/backups/campus
 : >/var/log/tomcat10/catalina.out
 systemctl reset-failed tomcat10.service 2>/dev/null || :
+systemctl restart lab-campus.service
 systemctl start tomcat10.service
 """
 
