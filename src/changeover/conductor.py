@@ -308,6 +308,10 @@ def _differences(planned: Facts, seen: Facts) -> list[str]:
             for name in before_ledger
             if name not in ledger
         ]
+    for name in sorted(planned.deployments.keys() | seen.deployments.keys()):
+        said += _differ(
+            f"the deployment {name} is", planned.deployments.get(name), seen.deployments.get(name)
+        )
     for database in sorted(planned.servers.keys() | seen.servers.keys()):
         said += _differ(
             f"the server of {database} is", planned.servers.get(database), seen.servers.get(database)

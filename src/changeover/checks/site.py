@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from changeover.checks import access, databases, machines, nodes, traffic
+from changeover.checks import access, databases, deployments, machines, nodes, traffic
 from changeover.model.plan import Facts
 from changeover.model.release import Release
 from changeover.model.site import Site
@@ -48,13 +48,15 @@ async def check(site: Site, release: Release, world: World) -> list[Verdict]:
 async def facts(site: Site, world: World) -> Facts:
     """What a plan is made from, as the live site shows it now; a `PortError` where it cannot be seen.
 
-    The version of a node that does not run is empty.
+    The version of a node that does not run is empty. `ApplicationError` where what it says of its deployments is not
+    understood.
     """
     names = [node.name for node in site.application.nodes]
     answers = await asyncio.gather(*(world.application.ask("version", name) for name in names))
     pools = await asyncio.gather(*(world.balancers[b.name].servers() for b in site.balancers))
     ledgers = await asyncio.gather(*(world.databases[d.name].ledger() for d in site.databases))
     servers = await asyncio.gather(*(world.databases[d.name].facts() for d in site.databases))
+    deployed = await deployments.states(world.application, site.head.name)
     return Facts(
         versions={
             name: answer.value if answer.ok else "" for name, answer in zip(names, answers, strict=True)
@@ -73,4 +75,5 @@ async def facts(site: Site, world: World) -> Facts:
         servers={
             database.name: server.version for database, server in zip(site.databases, servers, strict=True)
         },
+        deployments=deployed,
     )

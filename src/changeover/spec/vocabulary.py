@@ -44,8 +44,12 @@ CAPABILITIES = (
 )
 """Those that strategies know. Others are allowed, and may be named by a migration."""
 
+_NODES = ("install", "installed", "switch", "release", "start", "stop", "running", "health", "version")
+
 NEEDED: Mapping[str, tuple[str, ...]] = {
-    "rolling": ("install", "installed", "switch", "release", "start", "stop", "running", "health", "version"),
+    "rolling": _NODES,
+    "full-stop": _NODES,
+    "window": _NODES,
 }
 """What each strategy asks of the application."""
 

@@ -11,7 +11,9 @@ from changeover.model.release import (
     Cause,
     Coexistence,
     CommandMigration,
+    Expectation,
     Fallback,
+    Flush,
     Gate,
     Limits,
     Migrations,
@@ -19,6 +21,8 @@ from changeover.model.release import (
     SqlMigration,
 )
 from changeover.model.site import Site
+from changeover.spec.build.files import build_kept, build_logs, build_properties, check_files
+from changeover.spec.build.timing import build_duties, build_people, build_window, check_people
 from changeover.spec.located import Text
 from changeover.spec.migrations import SqlFiles
 from changeover.spec.problems import Problems
@@ -36,9 +40,30 @@ _BOTH = (
     "version",
     "enter",
     "restore",
+    "flush",
+    "clean",
+    "build",
+    "test",
+    "keep",
+    "log",
+    "access",
 )
 TIMEOUTS = (*_BOTH, "pool_check")
-ESTIMATES = (*_BOTH, "drain")
+FULL_STOP = (
+    "install",
+    "flush",
+    "stop",
+    "snapshot",
+    "keep",
+    "clean",
+    "migrate",
+    "switch",
+    "start",
+    "resume",
+)
+"""The stages of a full stop that a way back may take otherwise than by undoing them."""
+
+ESTIMATES = (*_BOTH, "drain", "sign_off")
 _ESCALATIONS = {"ask": "stop", "wait": "wait", "cut": "cut"}
 
 
@@ -61,10 +86,18 @@ def build_release(
         if name not in ESTIMATES:
             problems.unknown(name.place, "there is no such estimate", name, ESTIMATES)
     _refuse_twins(upgrade.gates, problems)
+    check_files(upgrade, site, problems)
+    _refuse_twice(upgrade.sign_off, problems)
+    if upgrade.strategy in needed and upgrade.strategy != "rolling":
+        _refuse_what_rolls(upgrade, problems)
     if site:
-        _check_floor(upgrade, len(site.application.nodes), problems)
-        _check_gates(upgrade, len(site.application.nodes), problems)
-        _check_fallback(upgrade, len(site.application.nodes), problems)
+        _check_expectations(upgrade, site, problems)
+        if upgrade.strategy == "rolling":
+            _check_floor(upgrade, len(site.application.nodes), problems)
+            _check_gates(upgrade, len(site.application.nodes), problems)
+        _check_fallback(upgrade, site, problems)
+    window, people = build_window(upgrade.window, problems), build_people(upgrade.people)
+    check_people(upgrade.sign_off, people, problems)
     limits, budget = upgrade.limits, upgrade.failure_budget
     return Release(
         from_version=str(upgrade.from_version),
@@ -101,6 +134,16 @@ def build_release(
             stages={str(name): direction for name, direction in upgrade.fallback.stages.items()},
         ),
         estimates={str(name): seconds for name, seconds in upgrade.estimates.items()},
+        expectations=tuple(Expectation(str(ask), str(answer)) for ask, answer in upgrade.expect.items()),
+        flush=Flush(stall=upgrade.flush.stall, poll=upgrade.flush.poll),
+        kept=build_kept(upgrade),
+        properties=build_properties(upgrade),
+        logs=build_logs(upgrade),
+        sign_off=tuple(map(str, upgrade.sign_off)),
+        window=window,
+        duties=build_duties(upgrade.schedule, window, people, problems),
+        people=people,
+        channel=str(upgrade.channel or ""),
     )
 
 
@@ -150,14 +193,42 @@ def _check_gates(upgrade: written.Upgrade, total: int, problems: Problems) -> No
             problems.unknown(gate.after.place, "no such stage can have a gate", gate.after, stages)
 
 
-def _check_fallback(upgrade: written.Upgrade, total: int, problems: Problems) -> None:
+def window_stages(site: Site) -> list[str]:
+    """The stages of a window that can be taken back."""
+    others = (node.name for node in site.application.nodes if node != site.head)
+    before = ["prepare", "window", "close", "stop", "backup", "migrate"]
+    return [*before, *(f"node-{name}" for name in (site.head.name, *others)), "open"]
+
+
+def _check_expectations(upgrade: written.Upgrade, site: Site, problems: Problems) -> None:
+    bound = site.application.capabilities
+    for ask in upgrade.expect:
+        if ask not in bound:
+            problems.unknown(ask.place, f"{ask} has no binding", ask, bound)
+
+
+def _refuse_what_rolls(upgrade: written.Upgrade, problems: Problems) -> None:
+    for name in ("batches", "gates"):
+        if upgrade.given(name):
+            problems.add(upgrade.where(name), f"only rolling has {name}; {upgrade.strategy} stops every node")
+
+
+def _refuse_twice(names: Sequence[Text], problems: Problems) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            problems.add(name.place, f"{name} is named twice")
+
+
+def _check_fallback(upgrade: written.Upgrade, site: Site, problems: Problems) -> None:
     """The stages are those of the plan, finalize aside, and a deadline is given where it is to begin the way back."""
-    stages = [
-        "install",
-        "snapshot",
-        "expand",
-        *gated_stages(upgrade.batches, [gate.after for gate in upgrade.gates], total),
-    ]
+    if upgrade.strategy == "window":
+        stages = window_stages(site)
+    elif upgrade.strategy == "full-stop":
+        stages = list(FULL_STOP)
+    else:
+        gated = [gate.after for gate in upgrade.gates]
+        total = len(site.application.nodes)
+        stages = ["install", "snapshot", "expand", *gated_stages(upgrade.batches, gated, total)]
     for name in upgrade.fallback.stages:
         if name not in stages:
             problems.unknown(name.place, "no such stage can be taken back", name, stages)

@@ -25,6 +25,8 @@ from changeover.spec.sections.base import (
     checked,
     matching,
 )
+from changeover.spec.sections.files import Kept, Log, Property
+from changeover.spec.sections.timing import People, Schedule, Window
 
 _version = checked(
     matching(re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:-]{0,99}", re.ASCII), "a version"),
@@ -111,6 +113,13 @@ class Limits(Section):
     clock_skew: Duration = 5.0
 
 
+class Flush(Section):
+    """How long a flush may make no progress before it counts as stalled, and how often it is asked."""
+
+    stall: Annotated[Duration, Field(gt=0)] = 300.0
+    poll: Annotated[Duration, Field(gt=0)] = 2.0
+
+
 class CommandMigration(Section):
     """A migration that the application performs itself, by its capabilities."""
 
@@ -150,5 +159,15 @@ class Upgrade(Section):
     estimates: dict[Identifier, Duration] = {}
     coexistence: Coexistence = Coexistence()
     fallback: Fallback = Fallback()
+    expect: dict[Identifier, Text] = {}
+    flush: Flush = Flush()
     migrations: dict[Name, Migrations] = {}
     variables: Variables = {}
+    kept: Annotated[list[Kept], OneOrMany()] = []
+    properties: Annotated[list[Property], OneOrMany()] = []
+    logs: Annotated[list[Log], OneOrMany()] = []
+    sign_off: Annotated[list[Name], OneOrMany()] = []
+    window: Window | None = None
+    schedule: Schedule = {}
+    people: People = {}
+    channel: Text | None = None
