@@ -54,6 +54,9 @@ def _application(
     if section is None or not document.sound("balancers", "databases"):
         return None
     nodes = build_nodes(section, document.balancers or {}, fleet, problems)
+    names = [node.name for node in nodes]
+    if section.head is not None and section.head not in names:
+        problems.unknown(section.head.place, f"there is no node {section.head}", section.head, names)
     pack = read_pack(section.pack, paths, problems) if section.pack else {}
     if pack is None:
         return None
@@ -72,5 +75,6 @@ def _application(
         nodes=nodes,
         capabilities=capabilities,
         pack=str(section.pack or ""),
+        head=str(section.head or ""),
         variables={str(name): str(value) for name, value in section.variables.items()},
     )

@@ -35,7 +35,7 @@ class Node(Section):
 def _capability(name: Text) -> Text:
     if name in CAPABILITIES:
         return name
-    for known in (*CAPABILITIES, "name", "pack", "nodes", "variables"):
+    for known in (*CAPABILITIES, "name", "pack", "nodes", "variables", "head"):
         if near_miss(name, known):
             raise PydanticCustomError("capability", "unknown key; did you mean '{known}'?", {"known": known})
     return name
@@ -59,4 +59,5 @@ class Application(Section):
     pack: Text | None = None
     nodes: Nodes
     variables: Variables = {}
+    head: Text | None = None
     capabilities: Capabilities = {}
