@@ -21,6 +21,7 @@ from changeover.model.states import RunState
 from changeover.probe import ledger
 from changeover.rehearsal import Case, Kind, Reply, Strike
 from changeover.rehearsal.asking import Asked, asked, commands_of
+from changeover.rehearsal.cases import Answer
 from changeover.report.run import only_finalize_left
 from changeover.spec import load
 
@@ -278,7 +279,7 @@ class Conducted:
         self._note(f"asked: {question.text}; answered: {reply}")
         return True
 
-    def _reply(self, question: Asked, status: RunStatus) -> Reply | None:
+    def _reply(self, question: Asked, status: RunStatus) -> Answer | None:
         refused = next(
             (it for it in self._due if it.kind is Kind.REFUSED and it.step in question.steps), None
         )

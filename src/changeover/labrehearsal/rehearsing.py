@@ -20,7 +20,7 @@ from changeover.labrehearsal.results import FORMAT, LeftOut, OnHosts, Played
 from changeover.labrehearsal.telling import line_of
 from changeover.model.plan import Plan
 from changeover.rehearsal import Case, End, Finding, Kind, Line
-from changeover.rehearsal.judging import said
+from changeover.rehearsal.tracing import said
 from changeover.report.document import Text
 
 Say = Callable[[Text | str], None]

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from changeover.engine.commands import Command, addressable, decide
 from changeover.engine.events import Verb
 from changeover.engine.fold import RunStatus
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Value
-from changeover.rehearsal.cases import Reply
+from changeover.rehearsal.cases import WITH, Answer, Reply
 
 PERSON = "rehearsal"
 WHY = "rehearsed"
@@ -26,7 +28,7 @@ class Asked(Value, frozen=True):
     gate: bool = False
     back: bool = False
     hint: str = ""
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[Answer, ...] = ()
 
 
 def asked(status: RunStatus) -> Asked:
@@ -46,24 +48,44 @@ def asked(status: RunStatus) -> Asked:
         back=status.falling_back,
         hint=hint,
     )
-    offered = (Reply.APPROVE, Reply.REFUSE, Reply.RETRY) if gate else (Reply.RETRY, Reply.ABORT, Reply.LEAVE)
+    offered: tuple[Answer, ...] = (
+        (Reply.APPROVE, Reply.ACCEPT, Reply.REFUSE, Reply.SKIP, Reply.RETRY)
+        if gate
+        else (Reply.RETRY, *_of_the_steps(status, failed), Reply.SKIP, Reply.ABORT, Reply.LEAVE)
+    )
     taken = tuple(
         reply
         for reply in offered
         if (said := list(commands_of(reply, status, question))) and _obeyed(said, status)
     )
     if gate and Reply.APPROVE in taken:
-        taken = tuple(reply for reply in taken if reply is not Reply.RETRY)
-    return Asked(question.text, question.stage, question.steps, gate, question.back, hint, taken)
+        taken = tuple(reply for reply in taken if reply not in (Reply.RETRY, Reply.ACCEPT))
+    return msgspec.structs.replace(question, replies=taken)
 
 
-def commands_of(reply: Reply, status: RunStatus, question: Asked) -> Iterator[Command]:
+def _of_the_steps(status: RunStatus, failed: Sequence[str]) -> tuple[Answer, ...]:
+    """What all that have failed offer besides."""
+    steps = {step.id: step for step in status.plan.steps()}
+    offers = [steps[name].answers for name in failed]
+    return tuple(
+        f"{WITH}{word}" for word in (offers[0] if offers else ()) if all(word in it for it in offers)
+    )
+
+
+def commands_of(reply: Answer, status: RunStatus, question: Asked) -> Iterator[Command]:
     """What a person types who gives this answer."""
-    match reply:
-        case Reply.APPROVE:
-            yield from (_command(Verb.APPROVE, step) for step in question.steps)
+    if reply.startswith(WITH):
+        yield from (_command(Verb.RETRY, it, answer=reply.removeprefix(WITH)) for it in question.steps)
+        return
+    match Reply(reply):
+        case Reply.APPROVE | Reply.ACCEPT:
+            accepts = reply == Reply.ACCEPT
+            yield from (_command(Verb.APPROVE, it, accept_skipped=accepts) for it in question.steps)
         case Reply.REFUSE:
             yield from (_command(Verb.REFUSE, step) for step in question.steps)
+        case Reply.SKIP:
+            aside = [it for it in addressable(status) if status.steps[it].set_aside]
+            yield from (_command(Verb.SKIP, step) for step in question.steps or aside)
         case Reply.RETRY:
             yield from _again(status)
         case Reply.ABORT | Reply.ABORT_UNMENDED:
@@ -97,5 +119,5 @@ def _stage_of(status: RunStatus) -> str:
     return status.plan.stages[-1].name
 
 
-def _command(verb: Verb, step: str = "") -> Command:
-    return Command(0, verb, PERSON, step, WHY)
+def _command(verb: Verb, step: str = "", *, accept_skipped: bool = False, answer: str = "") -> Command:
+    return Command(0, verb, PERSON, step, WHY, accept_skipped=accept_skipped, answer=answer)

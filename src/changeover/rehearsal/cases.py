@@ -25,6 +25,8 @@ class Kind(StrEnum):
     HANGS = "hangs"
     HANGS_AFTER = "hangs-after"
     SLOW = "slow"
+    FOR_EVER = "fails-for-ever"
+    LOCKED = "locked"
     NEVER_WELL = "never-well"
     HOST_DIES = "host-dies"
     NETWORK_CUT = "network-cut"
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     DIES_UNRECORDED = "conductor-dies-unrecorded"
     DIES_RECORDED = "conductor-dies-recorded"
     REFUSED = "refused"
+    SKIPPED = "skipped"
 
 
 MEANING = {
@@ -46,6 +49,8 @@ MEANING = {
     Kind.HANGS: "it is never done, and never answers",
     Kind.HANGS_AFTER: "it is done, and never answers",
     Kind.SLOW: "it takes ten times as long",
+    Kind.FOR_EVER: "it fails, nothing was done, and nobody can mend it",
+    Kind.LOCKED: "somebody else's long transaction holds the lock that it needs",
     Kind.NEVER_WELL: "the version that it starts is never well on that node",
     Kind.HOST_DIES: "its host loses its power in the middle of it",
     Kind.NETWORK_CUT: "its host is cut off from the network in the middle of it",
@@ -56,11 +61,42 @@ MEANING = {
     Kind.DIES_UNRECORDED: "the conductor dies after the effect, before that is recorded",
     Kind.DIES_RECORDED: "the conductor dies right after the effect was recorded",
     Kind.REFUSED: "a person refuses the gate",
+    Kind.SKIPPED: "a person skips the gate",
 }
+
+
+class Reply(StrEnum):
+    """What a person who is asked says."""
+
+    RETRY = "retry"
+    """What was broken is mended, and the steps that failed are done again."""
+    ABORT = "abort"
+    """What was broken is mended, and the run goes back."""
+    ABORT_UNMENDED = "abort-unmended"
+    """The run goes back with everything as broken as it is."""
+    LEAVE = "leave"
+    """The run ends where it is."""
+    SKIP = "skip"
+    """The steps that failed are skipped, with everything as broken as it is."""
+    APPROVE = "approve"
+    ACCEPT = "accept-skipped"
+    """The finalize gate is approved although steps were skipped."""
+    REFUSE = "refuse"
+
+
+Answer = str
+"""A `Reply`, or `with-WORD`: the steps that failed are done again with that answer of those that they offer."""
+
+WITH = "with-"
+
+MENDS = frozenset({Reply.RETRY, Reply.ABORT})
+"""Before these are answered what was broken is mended."""
+
 
 OF_THE_SITE: dict[Kind, Fault] = {
     Kind.FAILS_BEFORE: Fault.REFUSED,
     Kind.FAILS_ONCE: Fault.REFUSED,
+    Kind.FOR_EVER: Fault.REFUSED,
     Kind.FAILS_AFTER: Fault.ANSWER_LOST,
     Kind.BROKEN_OFF: Fault.BROKEN_OFF,
     Kind.SAYS_FAILED: Fault.SAYS_FAILED,
@@ -77,7 +113,10 @@ OF_THE_SITE: dict[Kind, Fault] = {
 OF_THE_CONDUCTOR = frozenset(
     {Kind.DIES_STARTED, Kind.DIES_GOES_ON, Kind.DIES_WITH, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED}
 )
-ONCE = frozenset({Kind.FAILS_ONCE, Kind.HOST_DIES, Kind.NETWORK_CUT, Kind.DISK_FULL}) | OF_THE_CONDUCTOR
+ONCE = (
+    frozenset({Kind.FAILS_ONCE, Kind.LOCKED, Kind.HOST_DIES, Kind.NETWORK_CUT, Kind.DISK_FULL})
+    | OF_THE_CONDUCTOR
+)
 """These strike one attempt. The others strike every attempt until a person has mended what is wrong."""
 
 OF_A_LOOK = (
@@ -86,24 +125,15 @@ OF_A_LOOK = (
 )  # fmt: skip
 """What can go wrong with a step that changes nothing: there is no effect to be half done or to be repeated."""
 
-OF_AN_EFFECT = tuple(kind for kind in Kind if kind not in (Kind.REFUSED, Kind.NEVER_WELL))
+OF_A_GATE = {Kind.REFUSED: Reply.REFUSE, Kind.SKIPPED: Reply.SKIP}
+"""What a person answers at a gate instead of approving it."""
+
+OF_AN_EFFECT = tuple(
+    kind for kind in Kind if kind not in (*OF_A_GATE, Kind.NEVER_WELL, Kind.FOR_EVER, Kind.LOCKED)
+)
 
 OF_A_START = (*OF_AN_EFFECT, Kind.NEVER_WELL)
-
-
-class Reply(StrEnum):
-    """What a person who is asked says."""
-
-    RETRY = "retry"
-    """What was broken is mended, and the steps that failed are done again."""
-    ABORT = "abort"
-    """What was broken is mended, and the run goes back."""
-    ABORT_UNMENDED = "abort-unmended"
-    """The run goes back with everything as broken as it is."""
-    LEAVE = "leave"
-    """The run ends where it is."""
-    APPROVE = "approve"
-    REFUSE = "refuse"
+OF_A_MIGRATION = (*OF_AN_EFFECT, Kind.LOCKED)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,7 +153,7 @@ class Case:
     """Faults, and what is answered to each question in turn. Without faults, a run in which nothing goes wrong."""
 
     strikes: tuple[Strike, ...]
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[Answer, ...] = ()
 
     def __str__(self) -> str:
         return ":".join(["+".join(map(str, self.strikes)) or "nothing", *self.replies])
@@ -146,9 +176,13 @@ def parse(text: str) -> Case:
         strikes.append(Strike(match["step"], Kind(match["kind"]), int(match["call"] or 1) - 1))
         rest = match["rest"]
     try:
-        return Case(tuple(strikes), tuple(map(Reply, filter(None, rest.split(":")))))
+        return Case(tuple(strikes), tuple(map(_answer, filter(None, rest.split(":")))))
     except ValueError:
         raise _unknown(text) from None
+
+
+def _answer(text: str) -> Answer:
+    return text if text.startswith(WITH) else Reply(text)
 
 
 def _unknown(text: str) -> RefusedError:

@@ -11,16 +11,20 @@ from changeover.errors import RefusedError
 from changeover.model.plan import BACK, Plan
 from changeover.model.states import RunState
 from changeover.rehearsal.cases import (
+    OF_A_GATE,
     OF_A_LOOK,
+    OF_A_MIGRATION,
     OF_A_START,
     OF_AN_EFFECT,
     OF_THE_CONDUCTOR,
+    Answer,
     Case,
     Kind,
     Reply,
     Strike,
 )
-from changeover.rehearsal.playing import CALM, GRAIN, Base, Known, Play, Played, Rest
+from changeover.rehearsal.moments import Base, Known, Played, Rest
+from changeover.rehearsal.playing import CALM, GRAIN, Play
 from changeover.rehearsal.results import End
 from changeover.rehearsal.starting import WARM_UP
 from changeover.rehearsal.striking import Armed
@@ -30,7 +34,13 @@ from changeover.simulation import EPOCH, SimulatedSite, run
 PATIENCE = 6
 """Answers after which a person who is asked again has had enough."""
 
-REPEATED = frozenset({Kind.DIES_STARTED, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED, Kind.SLOW})
+_CHANGES = {
+    "node.start": OF_A_START,
+    "database.migrate": OF_A_MIGRATION,
+    "database.command": OF_A_MIGRATION,
+}
+
+REPEATED = frozenset({Kind.DIES_STARTED, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED, Kind.SLOW, Kind.LOCKED})
 """Faults of a whole step: they are not aimed at one of its calls."""
 
 
@@ -140,14 +150,28 @@ class Explorer:
         """Every fault of these steps."""
         for name in steps:
             if name in self._gates:
-                yield Strike(name, Kind.REFUSED)
+                yield from (Strike(name, kind) for kind in OF_A_GATE)
             elif name in self.base.moments:
                 yield from self._strikes(name)
 
     def explore(self, strikes: Sequence[Strike]) -> Iterator[Outcome]:
         """These faults, with every answer to every question."""
         case = Case(tuple(strikes))
-        yield from self._explore(case, [Seen(case, self._root(case))], ())
+        plays = [Seen(case, self._root(case))]
+        rest = plays[0].played.rest
+        if any(it.kind is Kind.FOR_EVER for it in strikes) and rest and rest.asked:
+            case = replace(case, replies=(Reply.ABORT,))
+            plays.append(Seen(case, self._answer(rest, Reply.ABORT)))
+        yield from self._explore(case, plays, ())
+
+    def for_ever(self) -> Iterator[tuple[Strike, Strike]]:
+        """Every step of the way back from where most is to be taken back, failing for ever."""
+        last = fallback.point_of_no_return(self.plan)
+        stages = [*fallback.reachable(self.plan), *([last] if last else [])]
+        gates = [it.id for stage in stages for it in stage.steps if it.id in self._gates]
+        if gates:
+            first = Strike(gates[-1], Kind.REFUSED)
+            yield from ((first, Strike(name, Kind.FOR_EVER)) for name in self._way_back(gates[-1]))
 
     def follow(self, case: Case) -> Outcome:
         """Exactly that case; where it does not say what is answered, up to the question."""
@@ -157,12 +181,12 @@ class Explorer:
         path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and len(plays) < 4 * PATIENCE:
             if path.count(rest) > rest.asked.gate:
-                return self._outcome(started, plays, _again(path, rest))
+                return self._outcome(started, plays, *_again(started, path, rest))
             path.append(rest)
             approving = Reply.APPROVE in rest.asked.replies
-            if replies and replies[0] in self._replies(rest):
+            if replies and replies[0] in (*self._replies(rest), *rest.asked.replies):
                 reply = replies.pop(0)
-                if reply is not Reply.APPROVE:
+                if reply != Reply.APPROVE:
                     started = replace(started, replies=(*started.replies, reply))
             elif approving:
                 reply = Reply.APPROVE
@@ -179,14 +203,14 @@ class Explorer:
         path: list[Rest] = []
         while (rest := plays[-1].played.rest) and rest.asked and rest.asked.replies and len(plays) < PATIENCE:
             if path.count(rest) > rest.asked.gate:
-                return self._outcome(case, plays, _again(path, rest))
+                return self._outcome(case, plays, *_again(case, path, rest))
             path.append(rest)
-            replies = self._replies(rest)
+            replies = self._replies(rest, case.replies)
             if back and not rest.asked.back and not rest.asked.gate:
                 replies = [it for it in replies if it in (Reply.ABORT, Reply.ABORT_UNMENDED)] or replies
             forward_gate = rest.asked.gate and not rest.asked.back
             reply = replies[0] if forward_gate else random.choice(replies)
-            if reply is not Reply.APPROVE:
+            if reply != Reply.APPROVE:
                 case = replace(case, replies=(*case.replies, reply))
             plays.append(Seen(case, self._answer(rest, reply)))
         return self._outcome(case, plays)
@@ -214,22 +238,29 @@ class Explorer:
             yield self._outcome(case, plays)
             return
         if path.count(rest) > rest.asked.gate or len(path) >= PATIENCE:
-            yield self._outcome(case, plays, _again(path, rest))
+            yield self._outcome(case, plays, *_again(case, path, rest))
             return
-        for reply in self._replies(rest):
-            if reply is Reply.REFUSE and (Reply.REFUSE in case.replies or not rest.asked.back):
+        for reply in self._replies(rest, case.replies):
+            if reply == Reply.REFUSE and (Reply.REFUSE in case.replies or not rest.asked.back):
                 continue
-            further = case if reply is Reply.APPROVE else replace(case, replies=(*case.replies, reply))
+            further = case if reply == Reply.APPROVE else replace(case, replies=(*case.replies, reply))
             if reply not in rest.answers:
                 rest.answers[reply] = self._answer(rest, reply)
             seen = Seen(further, rest.answers[reply])
             yield from self._explore(further, [*plays, seen], (*path, rest))
 
-    def _replies(self, rest: Rest) -> list[Reply]:
-        """Those that differ: to go back unmended is another thing only where something is broken."""
+    def _replies(self, rest: Rest, given: Iterable[Answer] = ()) -> list[Answer]:
+        """Those that differ: to go back unmended is another thing only where something is broken.
+
+        Nobody tries again what fails for ever, or skips once more; a gate is skipped in a case of its own.
+        """
         if rest.asked is None:
             return []
         replies = list(rest.asked.replies)
+        if rest.asked.gate or Reply.SKIP in given:
+            replies = [it for it in replies if it != Reply.SKIP]
+        if _for_ever(rest):
+            replies = [it for it in replies if it != Reply.RETRY] or replies
         if Reply.ABORT in replies and _anything_broken(rest):
             replies.insert(replies.index(Reply.ABORT) + 1, Reply.ABORT_UNMENDED)
         return replies
@@ -245,10 +276,11 @@ class Explorer:
 
     def _root(self, case: Case) -> Played:
         first = min(case.strikes, key=lambda strike: self._place.get(strike.step, len(self._place)))
-        if first.kind is Kind.REFUSED:
+        if first.kind in OF_A_GATE:
             if first.step not in self._gates:
                 raise _no_such(first, self._gates)
-            return self._answer(self._gates[first.step], Reply.REFUSE)
+            armed = [Armed(it) for it in case.strikes if it.kind not in OF_A_GATE]
+            return self._answer(self._gates[first.step], OF_A_GATE[first.kind], armed=armed)
         if first.step not in self.base.moments:
             raise _no_such(first, self.base.moments)
         moment = self.base.moments[first.step]
@@ -256,9 +288,11 @@ class Explorer:
         self.plays += 1
         return run(lambda clock: play.resume(clock, moment, None, None), start=moment.at, grain=GRAIN)
 
-    def _answer(self, rest: Rest, reply: Reply, *, base: bool = False) -> Played:
+    def _answer(
+        self, rest: Rest, reply: Answer, *, base: bool = False, armed: Sequence[Armed] = ()
+    ) -> Played:
         moment = rest.moment
-        play = self._play(moment.armed, base=base)
+        play = self._play([*moment.armed, *armed], base=base)
         self.plays += 1
         return run(lambda clock: play.resume(clock, moment, reply, rest.asked), start=moment.at, grain=GRAIN)
 
@@ -279,7 +313,7 @@ class Explorer:
         effects = self.base.effects(name)
         step = next(step for step in self._stage[name].steps if step.id == name)
         attempts = step.attempts
-        changes = OF_A_START if step.do.action == "node.start" else OF_AN_EFFECT
+        changes = _CHANGES.get(step.do.action, OF_AN_EFFECT)
         for kind in changes if effects else OF_A_LOOK:
             if kind is Kind.FAILS_ONCE and attempts == 1:
                 continue
@@ -300,18 +334,32 @@ class Explorer:
         return [step.id for step in back.steps() if not step.person]
 
 
-def _again(path: Sequence[Rest], rest: Rest) -> Violation:
-    """The same question once more, though it was answered. A gate that was refused may stand there a second time."""
+def _again(case: Case, path: Sequence[Rest], rest: Rest) -> Iterator[Violation]:
+    """The same question once more, though it was answered. A gate that was refused may stand there a second time.
+
+    To try again what fails for ever leads nowhere, nor what lacks a step that was skipped: the other answers do.
+    """
+    if Reply.SKIP in case.replies or any(it.kind is Kind.FOR_EVER for it in case.strikes):
+        return
     text = rest.asked.text if rest.asked else ""
     again = f"after {len(path)} answers a person is asked again: {text}"
-    return Violation("an answer leads somewhere", again, rest.moment.at)
+    yield Violation("an answer leads somewhere", again, rest.moment.at)
 
 
 def _anything_broken(rest: Rest) -> bool:
     hosts = rest.moment.site.hosts.values()
-    return any(not host.reached or host.full for host in hosts) or any(
-        it.sticks and it.hit for it in rest.moment.armed
+    stores, now = rest.moment.site.stores.values(), rest.moment.at
+    return (
+        any(not host.reached or host.full for host in hosts)
+        or any(it.sticks and it.hit for it in rest.moment.armed)
+        or any(store.locked_until > now for store in stores)
     )
+
+
+def _for_ever(rest: Rest) -> bool:
+    """Whether what is asked about fails for ever."""
+    hit = {it.strike.step for it in rest.moment.armed if it.hit and it.strike.kind is Kind.FOR_EVER}
+    return rest.asked is not None and not hit.isdisjoint(rest.asked.steps)
 
 
 def _end(rest: Rest | None) -> End:

@@ -3,23 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from changeover.engine.events import (
-    Claimed,
-    CommandTaken,
-    Created,
-    Event,
-    FallbackBegun,
-    RunChanged,
-    StepChanged,
-)
 from changeover.engine.fold import RunStatus
 from changeover.fallback import MIGRATES, direction
 from changeover.model.plan import Direction, Plan
-from changeover.model.states import RunState, StepState
-from changeover.rehearsal.allowed import kept_snapshots, not_applied, restored_from
+from changeover.model.states import SATISFIED, RunState, StepState
+from changeover.ports import Applied, restoring
+from changeover.rehearsal.allowed import kept_snapshots, not_applied, restored_from, skipped
 from changeover.rehearsal.asking import Asked
 from changeover.rehearsal.watching import Violation
 from changeover.simulation import SimulatedSite, differences
+
+BEGAN = "fell back to where it began"
+TOLD = "a person is told why"
 
 SHOWN = 6
 
@@ -35,54 +30,73 @@ class Judged:
 
 
 def ended(plan: Plan, status: RunStatus, site: SimulatedSite, before: Mapping[str, object]) -> Judged:
-    """Of a run that has ended, some time afterwards."""
+    """Of a run that has ended, some time afterwards. What a person has skipped is theirs to answer for."""
     now = site.clock.now()
+    left = skipped(status)
     differs = [it for it in differences(before, site.state()) if not _kept(it, status, site)]
+    of_the_run = [it for it in differs if left.isdisjoint(it.partition(":")[0].split("."))]
     broken: list[tuple[str, str]] = []
     match status.state:
         case RunState.DONE:
-            broken += (("done is done", it) for it in _unfinished(plan, site))
+            broken += (("done is done", it) for subject, it in _unfinished(plan, site) if subject not in left)
         case RunState.FELL_BACK:
-            if differs:
-                broken.append(("fell back to where it began", _listed(differs)))
+            if of_the_run:
+                broken.append((BEGAN, _listed(of_the_run)))
         case RunState.ABORTED:  # there was nothing to take back, unless a person wanted it left
-            if differs and not status.leaving and all(host.reached for host in site.hosts.values()):
-                broken.append(("fell back to where it began", _listed(differs)))
+            if of_the_run and not status.leaving and all(host.reached for host in site.hosts.values()):
+                broken.append((BEGAN, _listed(of_the_run)))
     if status.in_flight:
         broken.append(("nothing is in flight", f"{status.in_flight} steps are"))
-    for database, store in site.stores.items():
-        if store.closed:
-            broken.append(("stopped safely", f"{database} does not accept connections"))
-    if status.state is RunState.ABORTED:  # it was left like that by a person who was asked, and saw it
-        broken = [it for it in broken if it[0] != "stopped safely"]
+    if status.state is not RunState.ABORTED:  # else a person who was asked has seen it, and left it like that
+        broken += (
+            ("stopped safely", f"{database} does not accept connections")
+            for database, store in site.stores.items()
+            if store.closed and database not in left
+        )
     return Judged([Violation(rule, what, now) for rule, what in broken], not differs)
 
 
-def at_rest(status: RunStatus, question: Asked, now: float) -> list[Violation]:
-    """Of a run that waits for a person: nothing goes on, it says why, and there is an answer."""
+def at_rest(status: RunStatus, question: Asked, site: SimulatedSite) -> list[Violation]:
+    """Of a run that waits for a person: nothing goes on, it says why and what is left, and there is an answer."""
     broken: list[tuple[str, str]] = []
     if status.in_flight:
         broken.append(("nothing is in flight", f"{status.in_flight} steps are"))
     if not question.text.strip():
-        broken.append(("a person is told why", "the run stopped without a reason"))
+        broken.append((TOLD, "the run stopped without a reason"))
     broken += [
-        ("a person is told why", f"{step} failed without evidence")
+        (TOLD, f"{step} failed without evidence")
         for step in status.steps_in(StepState.FAILED)
         if not (status.steps[step].evidence or (status.steps[step].last and status.steps[step].last.reason))  # type: ignore[union-attr]
     ]
+    broken += [
+        (TOLD, f"{step.id} is left to do, and nothing says what that is")
+        for step in status.plan.steps()
+        if status.steps[step.id].state not in SATISFIED and not step.summary.strip()
+    ]
+    targets = {it.do.target for it in status.plan.steps() if it.id in question.steps}
+    broken += [
+        (TOLD, f"{database} is closed, and what is asked is not about it: {question.text}")
+        for database, store in site.stores.items()
+        if store.closed and database not in targets and site.hosts[store.host].reached
+    ]
     if not question.replies:
         broken.append(("there is a way on", f"nothing can be answered to: {question.text}"))
-    return [Violation(rule, what, now) for rule, what in broken]
+    return [Violation(rule, what, site.clock.now()) for rule, what in broken]
 
 
 def unmended(question: Asked, site: SimulatedSite) -> list[Violation]:
     """Of a way back on which nothing was struck: it needs nothing of what it takes back, so that nobody has to mend that.
 
-    A host that is not there, or half a migration, is another thing.
+    A host that is not there, half a migration, or a lock that somebody holds is another thing.
     """
     hosts = all(host.reached and not host.full for host in site.hosts.values())
-    whole = all(entry.finished_at for store in site.stores.values() for entry in store.ledger.values())
-    if not question.back or question.gate or not (hosts and whole):
+    whole = all(
+        entry.finished_at or of_a_restore(entry)
+        for store in site.stores.values()
+        for entry in store.ledger.values()
+    )
+    locked = any(store.locked_until > site.clock.now() for store in site.stores.values())
+    if not question.back or question.gate or locked or not (hosts and whole):
         return []
     return [Violation("the way back needs nothing mended", question.text, site.clock.now())]
 
@@ -111,11 +125,17 @@ def mend(site: SimulatedSite) -> None:
     """What a person does who follows the hints: hosts work again, what half a migration has left is set right."""
     site.mend()
     for store in site.stores.values():
-        for name in [entry.name for entry in store.ledger.values() if not entry.finished_at]:
+        store.locked_until = 0.0
+        for name in [it.name for it in store.ledger.values() if not it.finished_at and not of_a_restore(it)]:
             del store.ledger[name]
             if name in store.applied:
                 store.applied.remove(name)
     site.settle()
+
+
+def of_a_restore(entry: Applied) -> bool:
+    """Whether it says that a restore is there in part, and not a migration."""
+    return entry.name.startswith(restoring(""))
 
 
 def _snapshot_since(plan: Plan, status: RunStatus, database: str) -> float:
@@ -128,18 +148,21 @@ def _snapshot_since(plan: Plan, status: RunStatus, database: str) -> float:
     return min(filter(None, begun), default=float("inf"))
 
 
-def _unfinished(plan: Plan, site: SimulatedSite) -> Iterator[str]:
+def _unfinished(plan: Plan, site: SimulatedSite) -> Iterator[tuple[str, str]]:
+    """Of which node or database something is not as the release wants it, and what."""
     release = plan.release
     for node in plan.site.application.nodes:
         running = site.nodes[node.name].running
         if running != release.to_version:
-            yield f"{node.name} runs {running or 'nothing'}"
+            yield node.name, f"{node.name} runs {running or 'nothing'}"
         elif not site.well(node.name):
-            yield f"{node.name} is not well"
+            yield node.name, f"{node.name} is not well"
         for balancer, server in node.servers.items():
             if not site.pools[balancer].servers[server].in_rotation:
-                yield f"{server} is not in rotation at {balancer}"
-    yield from not_applied(plan, plan.steps(), {name: it.applied for name, it in site.stores.items()})
+                yield node.name, f"{server} is not in rotation at {balancer}"
+    for name, store in site.stores.items():
+        steps = [it for it in plan.steps() if it.do.target == name]
+        yield from ((name, it) for it in not_applied(plan, steps, {name: store.applied}))
 
 
 def _kept(difference: str, status: RunStatus, site: SimulatedSite) -> bool:
@@ -163,25 +186,3 @@ def _kept(difference: str, status: RunStatus, site: SimulatedSite) -> bool:
 def _listed(texts: list[str]) -> str:
     more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return "; ".join(texts[:SHOWN]) + more
-
-
-def said(event: Event) -> str:
-    """The event in a line of a trace."""
-    match event:
-        case Created():
-            return "the run is created"
-        case Claimed():
-            return f"a conductor takes the run over (epoch {event.epoch})"
-        case RunChanged():
-            return f"the run is {event.state}{f': {event.reason}' if event.reason else ''}"
-        case FallbackBegun():
-            stages = ", ".join(stage.name for stage in event.stages)
-            return f"the way back begins ({event.actor}: {event.reason}): {stages}"
-        case CommandTaken():
-            return f"{event.verb} {event.step}".rstrip() + (
-                f" is refused: {event.refused}" if event.refused else " is taken"
-            )
-        case StepChanged():
-            why = event.evidence or event.reason
-            return f"{event.step} is {event.state}{f': {why}' if why else ''}"
-    raise AssertionError(event)

@@ -6,8 +6,7 @@ after a crash in which nothing was lost. What was played before is not played ag
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 from changeover.actions.base import Action, Context
 from changeover.engine.events import Event, FallbackBegun, StepChanged
@@ -16,16 +15,18 @@ from changeover.engine.guard import Guard
 from changeover.engine.memory import MemoryJournal
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
-from changeover.errors import ChangeoverError
-from changeover.model.plan import Operation, Plan, Stage, Step
-from changeover.model.states import SATISFIED, RunState, StepState
-from changeover.model.values import Presence
-from changeover.rehearsal import judging, sameness, truth
-from changeover.rehearsal.asking import PERSON, Asked, asked, commands_of
-from changeover.rehearsal.cases import Kind, Reply
+from changeover.model.plan import Operation, Plan
+from changeover.model.states import StepState
+from changeover.rehearsal import judging, sameness
+from changeover.rehearsal.asking import Asked, asked, commands_of
+from changeover.rehearsal.cases import MENDS, Answer, Kind, Reply
+from changeover.rehearsal.excusing import Excuse
+from changeover.rehearsal.following import Follower
+from changeover.rehearsal.moments import Base, Known, Moment, Played, Rest
 from changeover.rehearsal.starting import WARM_UP, start
 from changeover.rehearsal.striking import Armed, Arms, Died, struck
-from changeover.rehearsal.watching import Costs, Excuse, Violation, Watcher
+from changeover.rehearsal.tracing import said
+from changeover.rehearsal.watching import Violation, Watcher
 from changeover.simulation import Call, LoopClock, SimulatedClock, SimulatedSite
 
 S = StepState
@@ -45,88 +46,13 @@ THINKS = 60.0
 MENDED = 45.0
 """Seconds from when everything was mended until the person says so: hosts have booted, balancers have seen it."""
 
+HELD = 86_400.0
+"""Seconds for which somebody else holds a lock, if nobody ends that."""
+
 CALM = 60.0
 """Seconds after the end of a run until the site is compared with what it was."""
 
 OWNER = Owner("rehearsal", "rehearsal", 0, 0, "", "")
-
-
-@dataclass(slots=True)
-class Moment:
-    """Where a play can go on from: nothing is in flight. `seq` is the last event of the run by then."""
-
-    site: SimulatedSite
-    journal: MemoryJournal
-    run: str
-    seq: int
-    armed: tuple[Armed, ...] = ()
-    excuses: tuple[Excuse, ...] = ()
-    agreed: frozenset[str] = frozenset()
-
-    @property
-    def at(self) -> float:
-        """Seconds since the epoch."""
-        return self.site.clock.now()
-
-
-@dataclass(slots=True, eq=False)
-class Rest:
-    """Where plays end: the run has ended, or a person is asked. What is answered leads to the next rest."""
-
-    state: RunState
-    moment: Moment
-    asked: Asked | None = None
-    back_where_it_began: bool = False
-    answers: dict[Reply, "Played"] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Played:
-    """What came of one play. `rest` is None if the engine itself failed. `trace` is there when it was asked for.
-
-    `back` is how many seconds it was on its way back, those in which a person thinks not counted.
-    """
-
-    rest: Rest | None
-    violations: list[Violation]
-    costs: Costs
-    back: float = 0.0
-    took: float = 0.0
-    joined: bool = False
-    trace: list[tuple[float, str]] = field(default_factory=list)
-    struck: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Known:
-    """What plays have come to before, by the state from which they went on."""
-
-    on_the_way: dict[sameness.Key, tuple[Rest, float]] = field(default_factory=dict)
-    at_rest: dict[sameness.Key, Rest] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Base:
-    """What is known from the run in which nothing goes wrong.
-
-    `moments`: step → where a play begins that strikes it. `calls`: step → the calls that it makes.
-    """
-
-    before: Mapping[str, object] = field(default_factory=dict)
-    moments: dict[str, Moment] = field(default_factory=dict)
-    calls: dict[str, list[Call]] = field(default_factory=dict)
-    actions: dict[str, str] = field(default_factory=dict)
-
-    def effects(self, step: str) -> int:
-        """How many calls of the step change something."""
-        return sum(call.effect for call in self.calls.get(step, ()))
-
-    def looks(self, step: str, action: str) -> bool:
-        """Whether the step changes nothing; a step that was not seen is like those of its kind that were."""
-        if step in self.calls:
-            return not self.effects(step)
-        alike = [name for name, kind in self.actions.items() if kind == action and name in self.calls]
-        return bool(alike) and not any(map(self.effects, alike))
 
 
 class Play:
@@ -156,6 +82,7 @@ class Play:
             told=self._struck,
             looks=base.looks,
             began=self._began,
+            locks=self._lock,
             heard=base.calls if wanted else None,
         )
         self._actions = struck(actions, self._arms)
@@ -166,17 +93,12 @@ class Play:
         self._died = False
         self._join: tuple[Rest, float] | None = None
         self._keys: list[tuple[sameness.Key, float]] = []
-        self._flying: set[str] = set()
-        self._performed: dict[str, int] = {}
-        self._tried: dict[str, int] = {}
-        self._deaths = 0
         self._endless = False
         self._unmended = False
         self._violations: list[Violation] = []
         self._trace: list[tuple[float, str]] = []
         self._hits: list[str] = []
         self._back_since = -1.0
-        self._agreed: frozenset[str] = frozenset()
         self._latest: Moment | None = None
 
     async def begin(self, clock: LoopClock) -> Played:
@@ -189,30 +111,46 @@ class Play:
         self._base.actions = {step.id: step.do.action for step in self._plan.steps()}
         journal = MemoryJournal(clock.now)
         run = await journal.create_run(self._plan, actor="rehearsal", reason="rehearsed", owner=OWNER)
-        self._site, self._journal, self._run = site, journal, run
+        self._follow(site, journal, run)
         return await self._play(())
 
     async def resume(
-        self, clock: LoopClock, moment: Moment, reply: Reply | None, question: Asked | None
+        self, clock: LoopClock, moment: Moment, reply: Answer | None, question: Asked | None
     ) -> Played:
         """From that moment, with that answer to what was asked there."""
         self._clock = clock
         site = moment.site.fork(clock)
         journal = moment.journal.beginning(moment.run, moment.seq, clock.now)
-        self._agreed = moment.agreed
         self._unmended = reply is Reply.ABORT_UNMENDED
-        self._site, self._journal, self._run = site, journal, moment.run
+        self._follow(site, journal, moment.run, moment.agreed)
         return await self._play(moment.excuses, reply, question)
 
+    def _follow(
+        self, site: SimulatedSite, journal: MemoryJournal, run: str, agreed: frozenset[str] = frozenset()
+    ) -> None:
+        self._site, self._journal, self._run = site, journal, run
+        self._follower = Follower(
+            site, broken=self._broken, endless=self._give_up, looks=self._base.looks, agreed=agreed
+        )
+
+    async def _stand(self) -> None:
+        """See where the run stands."""
+        self._status = await self._journal.status(self._run)
+        self._follower.index(self._status)
+
+    def _give_up(self) -> None:
+        self._endless = True
+        if self._task is not None:
+            self._task.cancel()
+
     async def _play(
-        self, excuses: Sequence[Excuse], reply: Reply | None = None, question: Asked | None = None
+        self, excuses: Sequence[Excuse], reply: Answer | None = None, question: Asked | None = None
     ) -> Played:
-        site, journal, run = self._site, self._journal, self._run
-        self._status = await journal.status(run)
-        self._index()
+        site, run = self._site, self._run
+        await self._stand()
         began = self._clock.now()
         self._watcher = Watcher(
-            self._plan, run, site, active=self._active, stage=self._stage, excuses=excuses
+            self._plan, run, site, active=self._follower.active, stage=self._follower.stage, excuses=excuses
         )
         site.watcher = self._watcher
         if reply is not None and question is not None:
@@ -264,7 +202,7 @@ class Play:
             self._task = asyncio.create_task(runner.run())
             done, _ = await asyncio.wait({self._task}, timeout=BOUND)
             if not done:
-                waiting = ", ".join(sorted(self._flying)) or "the engine"
+                waiting = ", ".join(sorted(self._follower.flying)) or "the engine"
                 self._broken("nobody waits for ever", f"{waiting}: nothing happens any more")
                 self._task.cancel()
                 await asyncio.wait({self._task})
@@ -272,14 +210,13 @@ class Play:
             if self._join is not None or self._endless:
                 return None
             if self._died:
-                self._deaths += 1
+                self._follower.deaths += 1
                 await self._clock.sleep(RESUMED)
                 self._site.orphans_end = False
                 seq = len(await self._journal.events(self._run))
                 self._journal = self._journal.beginning(self._run, seq, self._clock.now)
-                self._status = await self._journal.status(self._run)
-                self._index()
-                self._flying = set(self._status.steps_in(S.RUNNING, S.IN_DOUBT))
+                await self._stand()
+                self._follower.flying = set(self._status.steps_in(S.RUNNING, S.IN_DOUBT))
                 continue
             error = self._task.exception()
             if error is not None:
@@ -311,64 +248,19 @@ class Play:
     def _take_in(self, event: Event) -> None:
         if self._join is not None or self._endless or event.seq <= self._status.seq:
             return
+        follower = self._follower
         if isinstance(event, StepChanged):
-            self._step_changed(event)
+            follower.step_changed(event)
         self._status.apply(event)
         if isinstance(event, StepChanged):
-            self._standing.changed(event.step)
+            follower.standing.changed(event.step)
         if self._traced:
-            self._note(judging.said(event), event.at)
+            self._note(said(event), event.at)
         if isinstance(event, FallbackBegun):
             self._back_since = event.at
-            self._index()
-        elif isinstance(event, StepChanged) and event.state is S.RUNNING and self._flying == {event.step}:
+            follower.index(self._status)
+        elif isinstance(event, StepChanged) and event.state is S.RUNNING and follower.flying == {event.step}:
             self._quiet_before(event)
-
-    def _step_changed(self, event: StepChanged) -> None:
-        step = self._steps[event.step]
-        if event.state is S.RUNNING:
-            self._flying.add(event.step)
-            missing = [need for need in self._needs(step) if self._status.steps[need].state not in SATISFIED]
-            if missing:
-                self._broken("the order is kept", f"{step.id} begins before {', '.join(missing)}")
-            self._may_be_final(step)
-            self._tries(step)
-        elif event.state is not S.IN_DOUBT:
-            self._flying.discard(event.step)
-        if event.state is S.DONE and not step.person:
-            self._is_there(step)
-        if event.state is S.DONE and step.person and step.do.action == "people.approve":
-            self._agreed |= {
-                it.do.target
-                for it in self._status.plan.steps()
-                if it.do.action == "database.restore" and step.id in it.needs
-            }
-
-    def _may_be_final(self, step: Step) -> None:
-        """What gives up the way back begins only after a person has approved that."""
-        stage = self._stage_of[step.id]
-        gates = [self._status.steps[it.id].last for it in stage.steps if it.person]
-        if stage.finalize and not any(it and it.state is S.DONE and it.actor == PERSON for it in gates):
-            self._broken(
-                "only a person gives up the way back", f"{step.id} begins, and nobody has approved it"
-            )
-
-    def _tries(self, step: Step) -> None:
-        """A step begins no more often than its plan says, and once more for each conductor that has died."""
-        tried = self._tried[step.id] = self._tried.get(step.id, 0) + 1
-        if tried > step.attempts + self._deaths:
-            text = f"{step.id} begins {tried} times, the plan allows {step.attempts}"
-            self._broken("attempts come to an end", text)
-            self._endless = True
-            if self._task is not None:
-                self._task.cancel()
-
-    def _is_there(self, step: Step) -> None:
-        """What is recorded as done is there, while every host can be seen."""
-        if not all(host.reached for host in self._site.hosts.values()):
-            return
-        if missing := truth.missing(step.do, self._site, self._run):
-            self._broken("what is done is there", f"{step.id} is recorded as done: {missing}")
 
     def _quiet_before(self, event: StepChanged) -> None:
         """Nothing is in flight but the step that begins just now, and its effect has not begun."""
@@ -388,9 +280,10 @@ class Play:
 
     def _keep_moment(self, event: StepChanged) -> bool:
         """Where a step of this stage is struck; whether cases may come by here that go on like this run."""
-        place = self._plan.stages.index(self._stage_of[event.step])
+        stage = self._follower.stage_of[event.step]
+        place = self._plan.stages.index(stage)
         near = {stage.name for stage in self._plan.stages[max(0, place - 1) : place + 1]}
-        if self._stage_of[event.step].name in self._struck_stages:
+        if stage.name in self._struck_stages:
             fork = self._site.fork(SimulatedClock(self._clock.now()))
             self._latest = Moment(fork, self._journal, self._run, event.seq - 1)
         return not near.isdisjoint(self._struck_stages)
@@ -405,28 +298,16 @@ class Play:
             self._known.on_the_way.setdefault(key, (played.rest, ended - at + tail))
 
     async def _began(self, action: Action, operation: Operation, context: Context) -> None:
-        """An effect begins: it must not be there already if that could have been known."""
+        """An effect begins."""
         step = context.step
         if self._wanted is not None and self._wanted(step) and self._latest is not None:
             self._base.moments.setdefault(step, self._latest)
-        state = self._status.steps[step].state
-        if state is S.DONE:
-            self._broken("no finished step is repeated", f"{step} is performed again")
-        elif state is not S.RUNNING:
-            text = f"{step} is performed while the journal has it {state}"
-            self._broken("an effect follows its record", text)
-        elif step in self._performed and not self._base.looks(step, operation.action):
-            try:
-                seen = await action.observe(operation, context)
-            except ChangeoverError:
-                pass
-            else:
-                if seen.presence is Presence.DONE or truth.missing(operation, self._site, self._run) == "":
-                    self._broken(
-                        "a resume looks first",
-                        f"{step} is performed again although it is done; observed: {seen.evidence}",
-                    )
-        self._performed[step] = self._performed.get(step, 0) + 1
+        await self._follower.performed(action, operation, context)
+
+    def _lock(self, database: str) -> None:
+        """Somebody else begins a transaction there, and does not end it."""
+        store = self._site.stores[database]
+        store.locked_until = max(store.locked_until, self._clock.now() + HELD)
 
     def _struck(self, armed: Armed, call: Call) -> None:
         self._hits.append(str(armed.strike))
@@ -446,10 +327,10 @@ class Play:
             where_it_began = judged.where_it_began
             self._violations += judged.violations
         elif question is not None:
-            self._violations += judging.at_rest(status, question, self._clock.now())
+            self._violations += judging.at_rest(status, question, self._site)
             if self._unmended and not self._hits:
                 self._violations += judging.unmended(question, self._site)
-        self._violations += judging.writes(self._plan, status, self._site, self._agreed)
+        self._violations += judging.writes(self._plan, status, self._site, self._follower.agreed)
         if question is not None:
             self._note(f"a person is asked: {question.text}")
         return self._rest(status, question, where_it_began)
@@ -462,7 +343,7 @@ class Play:
             status.seq,
             tuple(self._arms.armed),
             tuple(self._watcher.excuses),
-            self._agreed,
+            self._follower.agreed,
         )
         rest = Rest(status.state, moment, question, where_it_began)
         if self._violations or any(not it.hit and not it.over for it in self._arms.armed):
@@ -470,11 +351,16 @@ class Play:
         key = self._key()
         return self._known.at_rest.setdefault(key, rest)
 
-    async def _reply(self, reply: Reply, question: Asked) -> None:
+    async def _reply(self, reply: Answer, question: Asked) -> None:
         """The person thinks, has it mended where that belongs to the answer, and gives the commands."""
         await self._clock.sleep(THINKS)
         self._site.settle()
-        if reply in (Reply.RETRY, Reply.ABORT):
+        if reply == Reply.SKIP:
+            taken = commands_of(reply, self._status, question)
+            steps = [self._follower.steps[it.step] for it in taken]
+            self._watcher.skipped({it.unit or it.do.target for it in steps} & self._site.nodes.keys())
+        self._follower.accepting = reply == Reply.ACCEPT
+        if reply in MENDS:
             self._arms.mend()
             judging.mend(self._site)
             self._watcher.mended()
@@ -482,7 +368,7 @@ class Play:
             await self._clock.sleep(MENDED)
             self._site.settle()
         for command in commands_of(reply, self._status, question):
-            self._note(f"answered: {command.verb} {command.step}".rstrip())
+            self._note(f"answered: {command.verb} {command.step} {command.answer}".rstrip())
             await self._journal.command(
                 self._run,
                 command.verb,
@@ -490,6 +376,7 @@ class Play:
                 step=command.step,
                 reason=command.reason,
                 accept_skipped=command.accept_skipped,
+                answer=command.answer,
             )
 
     # Small things
@@ -498,31 +385,17 @@ class Play:
         now = self._clock.now()
         excuses = self._watcher.excuses
         excused = tuple((it.host, round(it.until - now)) for it in excuses if now < it.until < math.inf)
-        broken = tuple(sorted(it.host for it in excuses if it.until == math.inf))
+        broken = tuple(sorted((it.host, it.skipped) for it in excuses if it.until == math.inf))
         faults = sameness.faults(self._status, self._arms.armed)
-        agreed = tuple(sorted(self._agreed))
-        return (self._standing.key(now), sameness.of_site(self._site), faults, excused, broken, agreed)
-
-    def _index(self) -> None:
-        """Steps and stages by name, of what is executed."""
-        self._standing = sameness.Standing(self._status)
-        self._steps = {step.id: step for step in self._status.plan.steps()}
-        self._stage_of = {step.id: stage for stage in self._status.plan.stages for step in stage.steps}
-
-    def _needs(self, step: Step) -> Iterator[str]:
-        """What comes first: what it needs, and the whole stage before, whose steps were asked the same."""
-        stages = self._status.plan.stages
-        place = stages.index(self._stage_of[step.id])
-        if place:
-            yield from (it.id for it in stages[place - 1].steps)
-        yield from step.needs
-
-    def _active(self) -> Iterator[Step]:
-        """Those in flight; of a conductor that has died, those that may be."""
-        return (self._steps[name] for name in self._flying if name in self._steps)
-
-    def _stage(self) -> Stage | None:
-        return next((self._stage_of[name] for name in self._flying if name in self._stage_of), None)
+        agreed = tuple(sorted(self._follower.agreed))
+        return (
+            self._follower.standing.key(now),
+            sameness.of_site(self._site),
+            faults,
+            excused,
+            broken,
+            agreed,
+        )
 
     def _broken(self, rule: str, what: str) -> None:
         self._violations.append(Violation(rule, what, self._clock.now()))

@@ -112,6 +112,7 @@ def rehearse(
     begins = Explorer(plan, actions, site_kind=site_kind, wanted=steps)
     nothing = begins.nothing()
     singles = _portions([(strike,) for strike in begins.strikes(steps)], lambda it: it[0].step)
+    singles += _portions(list(begins.for_ever()), lambda it: it[1].step)
     sampled = _portions(list(begins.pairs(pairs, seed, steps)), str)
     work = [*((it, False) for it in singles), *((it, True) for it in sampled)]
     rehearser = Rehearser(plan, dict(actions), site_kind, steps, seed)
@@ -274,7 +275,8 @@ def tallied(explorer: Explorer, outcomes: Iterable[Outcome]) -> Tally:
         name = str(outcome.case)
         if outcome.case.strikes:
             first = outcome.case.strikes[0]
-            tally.endings.append(Ending(name, explorer.stage_of(first.step), first.kind, outcome.end))
+            kind = next((it.kind for it in outcome.case.strikes if it.kind is Kind.FOR_EVER), first.kind)
+            tally.endings.append(Ending(name, explorer.stage_of(first.step), kind, outcome.end))
         for case, violation in _broken(outcome):
             said = (str(case), violation.rule, violation.what)
             if said not in counted:

@@ -84,7 +84,8 @@ class Arms:
     """All the faults of one play. `die` ends the conductor, `told` hears of every hit.
 
     `looks` says of a step whether it changes nothing: then its first look is struck. With `heard`, every call is
-    noted there under its step, and nothing strikes. `began` is called before a step is performed.
+    noted there under its step, and nothing strikes. `began` is called before a step is performed, `locks` lets somebody else hold the
+    locks of a database.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Arms:
         told: Callable[[Armed, Call], None],
         looks: Callable[[str, str], bool],
         began: Callable[[Action, Operation, Context], Awaitable[None]],
+        locks: Callable[[str], None],
         heard: dict[str, list[Call]] | None = None,
     ) -> None:
         self.armed = [it.copy() for it in armed]
@@ -102,12 +104,13 @@ class Arms:
         self._told = told
         self._looks = looks
         self._began = began
+        self._locks = locks
         self._heard = heard
 
     def mend(self) -> None:
         """What has struck strikes no more."""
         for it in self.armed:
-            it.over = it.over or bool(it.hit)
+            it.over = it.over or (bool(it.hit) and it.strike.kind is not Kind.FOR_EVER)
 
     def passed(self, point: str, step: str) -> None:
         """A fault point of the runner is passed in that step: the conductor dies there if a fault wants it."""
@@ -126,6 +129,10 @@ class Arms:
                 return await action.perform(operation, context)
         it = next((it for it in self.armed if it.strike.step == context.step and not it.over), None)
         if it is None or it.strike.kind in _POINTS:
+            return await action.perform(operation, context)
+        if it.strike.kind is Kind.LOCKED:
+            self._hit(it, Call("database", "lock", operation.target, "", effect=False))
+            self._locks(operation.target)
             return await action.perform(operation, context)
         with aiming(self._aim(it, operation)):
             return await action.perform(operation, context)

@@ -6,7 +6,7 @@ An action that says *done* of what is not is found out by this, and so is one th
 from collections.abc import Callable, Mapping
 
 from changeover.model.plan import Operation, snapshot_label
-from changeover.ports import AdminState
+from changeover.ports import AdminState, restoring
 from changeover.simulation import SimulatedSite
 
 
@@ -76,6 +76,8 @@ def _schema(operation: Operation, site: SimulatedSite, _: str) -> str:
     """One migration, or those that a restore takes back."""
     store = site.stores[operation.target]
     applied = operation.action == "database.migrate" or operation.params.get("expect") == "yes"
+    if any(it.startswith(restoring("")) for it in store.ledger):
+        return f"a restore of {operation.target} is half done"
     for name in _migrations(operation, site):
         if name in store.partly:
             return f"{name} is half done in {operation.target}"

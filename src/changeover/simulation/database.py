@@ -11,7 +11,7 @@ import msgspec
 
 from changeover.errors import DatabaseError, LockTimeoutError
 from changeover.model.release import SqlMigration
-from changeover.ports import Applied, ServerFacts, Snapshot
+from changeover.ports import Applied, ServerFacts, Snapshot, restoring
 from changeover.simulation import schema
 from changeover.simulation.calls import Work
 from changeover.simulation.state import Copy, Store
@@ -73,13 +73,19 @@ class SimulatedDatabase:
         await self._effect("drop_snapshot", self._site.durations.drop, end)
 
     async def restore(self, label: str) -> None:
-        """Close it, and put it back. One that died leaves it closed, and the next restore opens it."""
+        """Put it back. One that died leaves it closed, or of MariaDB, which is never closed, an entry in the ledger."""
         store = self._store
         _intact(store, label)
         if not store.taken(label).snapshot.verified:
             raise DatabaseError(f"the snapshot {label!r} is not verified", hint="verify it first")
-        begin, end = partial(_close, name=self.name), partial(_restored, name=self.name, label=label)
-        await self._effect("restore", self._site.durations.restore, end, begin)
+        if self._whole:
+            begin, end = partial(_close, name=self.name), partial(_restored, name=self.name, label=label)
+            await self._effect("restore", self._site.durations.restore, end, begin)
+            return
+        exchanged = partial(_exchanged, name=self.name, label=label)
+        await self._effect("restore", self._site.durations.restore, exchanged)
+        struck = partial(_strike, name=self.name, entry=restoring(label))
+        await self._effect("restore", self._site.durations.told, struck)
 
     async def ledger(self) -> tuple[Applied, ...]:
         """What was applied, in order."""
@@ -247,6 +253,23 @@ def _restored(site: "SimulatedSite", name: str, label: str) -> None:
     store = site.stores[name]
     store.closed = False
     _has_room(site, store, "restore")
+    _put_back(store, label)
+
+
+def _exchanged(site: "SimulatedSite", name: str, label: str) -> None:
+    """The tables are those of the snapshot; what belongs to them is not there yet, and the ledger says so."""
+    store = site.stores[name]
+    _has_room(site, store, "restore")
+    _put_back(store, label)
+    entry = restoring(label)
+    store.ledger[entry] = Applied(entry, store.snapshots[label].snapshot.sha256, site.moment, 0)
+
+
+def _strike(site: "SimulatedSite", name: str, entry: str) -> None:
+    site.stores[name].ledger.pop(entry, None)
+
+
+def _put_back(store: Store, label: str) -> None:
     kept = store.taken(label)
     store.tables, store.writes, store.ledger = dict(kept.tables), list(kept.writes), dict(kept.ledger)
     store.applied, store.partly = list(kept.applied), set(kept.partly)

@@ -177,7 +177,7 @@ ACTIONS = {
         what="a drain drains the other servers of the pool, too",
         actions={"traffic.drain": WideDrain()},
         rule="only the named servers",
-        says="app2 in public was told drain",
+        says="app2 at public went from ready to drain",
     ),
     "enter-does-not-wait": Broken(
         what="`enter` does not wait until the balancer has the node up",

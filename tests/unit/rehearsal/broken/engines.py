@@ -27,7 +27,7 @@ sound_after = Stepper._after
 sound_floors = interlocks.floors
 
 
-async def without_end(_: Attempt, work: Awaitable[T]) -> T:
+async def without_end(_: Attempt, work: Awaitable[T], __: float = 0.0) -> T:
     """No timeout ends it."""
     return await work
 
@@ -129,6 +129,6 @@ ENGINES = {
         patches={"changeover.interlocks.floors": one_less},
         case="app1/start:host-dies",
         rule=FLOOR,
-        says="app2 was taken out of public, which leaves 1 in rotation, the floor is 2",
+        says="public is left with 1 in rotation, the floor is 2",
     ),
 }

@@ -84,7 +84,7 @@ PLANS = {
         plan=one_batch,
         patches={f"{Guard.__module__}.Guard.{when}": never_asked for when in ("before", "after")},
         rule=FLOOR,
-        says="which leaves 0 in rotation",
+        says="public is left with 0 in rotation",
     ),
     "stop-before-out": Broken(
         what="a node is stopped before what that needs: it is still in rotation",
@@ -103,7 +103,7 @@ PLANS = {
         plan=without("main/verify-snapshot"),
         patches={f"{Guard.__module__}.Guard.{when}": never_asked for when in ("before", "after")},
         rule="verified backup",
-        says="001_kind was applied to main without before-v2",
+        says="no verified snapshot 'before-v2.",
     ),
     "finalize-without-a-gate": Broken(
         what="the way back is given up without a gate, and no check of the plan sees it",
