@@ -8,7 +8,7 @@ import msgspec
 from changeover import fallback, interlocks
 from changeover.errors import SpecError
 from changeover.interlocks import MAINT, READY, ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
-from changeover.model.plan import Operation, Plan, Stage, Step
+from changeover.model.plan import ACTIVE, BACK, Operation, Plan, Stage, Step
 from changeover.model.release import Ability, CommandMigration, Release
 from changeover.model.values import Verdict
 
@@ -19,6 +19,9 @@ STOPS_SERVING = frozenset({"node.stop", "node.switch"})
 NEEDS_BACKUP = frozenset({"database.migrate", "database.revert", "database.command", "database.restore"})
 
 TURNS_ACCESS = frozenset({"access.close", "access.open"})
+
+CLEANS = "application.clean"
+_WATCHED = {"node.watchdog-stop": False, "node.watchdog-start": True}
 
 _TOLD = {"traffic.drain": "drain", "traffic.remove": MAINT, "traffic.enter": READY}
 
@@ -84,6 +87,16 @@ def endangers(operation: Operation, release: Release) -> bool:
     return release.coexistence.old_on_new is Ability.NO or bool(names & contract)
 
 
+def wants_rest(operation: Operation, stage: Stage, release: Release) -> bool:
+    """Whether it may be done only while no node runs: storage is cleaned, or a schema changed that a version cannot run on.
+
+    The latter where nobody is served by agreement: elsewhere the others serve meanwhile.
+    """
+    if operation.action == CLEANS:
+        return True
+    return stage.outage and operation.action in NEEDS_BACKUP and endangers(operation, release)
+
+
 def goes_forwards(operation: Operation) -> bool:
     """Whether it takes the schema to the new version's."""
     if operation.action == "database.command":
@@ -115,7 +128,10 @@ def _planned(plan: Plan) -> ObservedSite:
     facts, nodes = plan.facts, {}
     for node in plan.site.application.nodes:
         version = facts.versions.get(node.name, plan.release.from_version)
-        nodes[node.name] = ObservedNode(running=bool(version), version=version, release=version)
+        watched = bool(version) and "watchdog_running" in plan.site.application.capabilities
+        nodes[node.name] = ObservedNode(
+            running=bool(version), version=version, release=version, watched=watched
+        )
     return ObservedSite(
         pools={
             balancer.name: {
@@ -135,6 +151,7 @@ def _planned(plan: Plan) -> ObservedSite:
             for database in plan.site.databases
         },
         entrances={gate.name: frozenset({interlocks.ANYBODY}) for gate in plan.site.access},
+        outstanding={name: "" for name, state in facts.deployments.items() if state == ACTIVE},
     )
 
 
@@ -149,6 +166,7 @@ def _walk(plan: Plan, site: ObservedSite, until: Sequence[Stage] = ()) -> Observ
             for verdict in (
                 *_verdicts(plan, step, before, site, floors),
                 *_closed(plan, stage, step, before),
+                *_resting(plan, stage, step, before),
             ):
                 if not verdict.good:
                     raise SpecError(
@@ -189,6 +207,14 @@ def _closed(plan: Plan, stage: Stage, step: Step, site: ObservedSite) -> Iterato
         yield interlocks.closed(ObservedSite(entrances=entrances), ())
 
 
+def _resting(plan: Plan, stage: Stage, step: Step, site: ObservedSite) -> Iterator[Verdict]:
+    if step.do.action == "node.stop":
+        yield interlocks.stays_stopped(site, step.do.target)
+    if wants_rest(step.do, stage, plan.release):
+        back = step.id.startswith(BACK)
+        yield interlocks.all_at_rest(_replace(site, outstanding={}) if back else site)
+
+
 def _find(step: Step, plan: Plan) -> None:
     """`SpecError` for a step whose target the site has not."""
     if step.do.action in MOVES_TRAFFIC | STOPS_SERVING | {"node.start"}:
@@ -213,11 +239,16 @@ def _migrated(site: ObservedSite, operation: Operation, release: Release) -> Obs
     return _database(site, operation.target, applied=applied, begun=database.begun - names)
 
 
-def _turned(site: ObservedSite, gate: str, action: str) -> ObservedSite:
+def _turned(site: ObservedSite, target: str, action: str) -> ObservedSite:
+    """The site once a watchdog, a flush or an access gate was turned."""
+    if action in _WATCHED:
+        return _node(site, target, watched=_WATCHED[action])
+    if action == "application.flushed":
+        return _replace(site, outstanding={**site.outstanding, target: "0"})
     if action not in TURNS_ACCESS:
         return site
     admits = frozenset({interlocks.ANYBODY} if action == "access.open" else ())
-    return _replace(site, entrances={**site.entrances, gate: admits})
+    return _replace(site, entrances={**site.entrances, target: admits})
 
 
 def _told(site: ObservedSite, node: str, told: str) -> ObservedSite:

@@ -7,7 +7,7 @@ that touches them and again after it. What an `ObservedSite` does not hold was n
 from collections.abc import Iterable, Iterator, Mapping
 
 from changeover.model.plan import Plan
-from changeover.model.release import Ability, Release
+from changeover.model.release import Ability, Expectation, Release
 from changeover.model.values import Outcome, Value, Verdict
 from changeover.model.words import count
 
@@ -41,7 +41,8 @@ class ObservedServer(Value, frozen=True):
 class ObservedNode(Value, frozen=True):
     """A node: the version that runs (`""`: it does not say), and the one that its next start runs.
 
-    `ailment` says why it is not well, `unflushed` how much it has not written out yet.
+    `ailment` says why it is not well, `unflushed` how much it has not written out yet, `watched` that something there
+    starts it again when it does not run.
     """
 
     running: bool = True
@@ -49,6 +50,7 @@ class ObservedNode(Value, frozen=True):
     version: str = ""
     release: str = ""
     unflushed: str = "0"
+    watched: bool = False
 
 
 class ObservedDatabase(Value, frozen=True):
@@ -68,7 +70,8 @@ class ObservedSite(Value, frozen=True):
     """What was seen just now.
 
     `pools`: balancer → server → what it is. `tenants`: tenant → the sides that serve it. `redirects`: address → where it
-    sends. `entrances`: entrance → who may come in.
+    sends. `entrances`: entrance → who may come in. `outstanding`: deployment → how much of it is not written out yet, and
+    `answers`: question → what the application says to it.
     """
 
     pools: Mapping[str, Mapping[str, ObservedServer]] = {}
@@ -77,6 +80,8 @@ class ObservedSite(Value, frozen=True):
     tenants: Mapping[str, frozenset[str]] = {}
     redirects: Mapping[str, str] = {}
     entrances: Mapping[str, frozenset[str]] = {}
+    outstanding: Mapping[str, str] = {}
+    answers: Mapping[str, str] = {}
 
     def rotation(self, balancer: str) -> frozenset[str]:
         """Those of our nodes that the balancer sends new sessions to."""
@@ -299,6 +304,52 @@ def flushed(site: ObservedSite, node: str) -> Verdict:
             "let it write that out, then retry the step",
         )
     return _good(rule, f"{node} has nothing unflushed")
+
+
+def stays_stopped(site: ObservedSite, node: str) -> Verdict:
+    """A node is not stopped while something there would start it again: it would count as not stopped."""
+    rule = "what is stopped stays stopped"
+    if site.nodes[node].watched:
+        return _bad(
+            rule,
+            f"the watchdog of {node} runs and would start it again",
+            "stop the watchdog, then retry the step",
+        )
+    return _good(rule, f"nothing starts {node} again")
+
+
+def all_at_rest(site: ObservedSite) -> Verdict:
+    """No storage is cleaned, and no schema changed for good, while a node runs or anything is outstanding.
+
+    A node that something starts again counts as one that runs.
+    """
+    rule = "cleaned and changed only at rest"
+    for name, node in site.nodes.items():
+        if node.running or node.watched:
+            why = "runs" if node.running else "does not run, but its watchdog does and would start it"
+            return _bad(rule, f"{name} {why}", f"stop {name} and its watchdog, then retry the step")
+    for deployment, left in site.outstanding.items():
+        if left != "0":
+            return _bad(
+                rule,
+                f"{deployment} has {left or 'nobody knows how much'} outstanding",
+                "let it be written out, then retry the step",
+            )
+    return _good(rule, "no node runs, and nothing is outstanding")
+
+
+def as_expected(site: ObservedSite, expectations: Iterable[Expectation]) -> Verdict:
+    """Nothing is stopped while the application does not answer as the operator expects it to."""
+    rule = "stopped only as expected"
+    for it in expectations:
+        if it.ask in site.answers and site.answers[it.ask] != it.answer:
+            said = site.answers[it.ask] or "not answered"
+            return _bad(
+                rule,
+                f"{it.ask} is {said}, expected {it.answer}",
+                f"see to it that {it.ask} is {it.answer}, then retry the step",
+            )
+    return _good(rule, "it answers as expected")
 
 
 def verified_backup(site: ObservedSite, database: str, label: str) -> Verdict:

@@ -16,7 +16,7 @@ from changeover.checks import nodes
 from changeover.errors import PortError
 from changeover.foresight import ENTERS_ROTATION, LEAVES_ROTATION, MOVES_TRAFFIC, NEEDS_BACKUP, STOPS_SERVING
 from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
-from changeover.model.plan import BACK, Operation, Plan, Stage, Step, snapshot_label
+from changeover.model.plan import ACTIVE, BACK, Operation, Plan, Stage, Step, snapshot_label
 from changeover.model.release import CommandMigration, Migrations
 from changeover.model.values import Verdict
 from changeover.ports import Answer, Gating, World
@@ -67,7 +67,12 @@ class Guard:
         """Whether the step may be taken."""
         may_be_taken = False
         try:
-            verdict = await self._closed(step, stage) or await self._before(step, stage)
+            verdict = (
+                await self._closed(step, stage)
+                or await self._as_expected(step)
+                or await self._at_rest(step, stage)
+                or await self._before(step, stage)
+            )
             may_be_taken = verdict is None
             return verdict
         finally:
@@ -130,15 +135,61 @@ class Guard:
 
     async def _stopping(self, operation: Operation) -> Verdict | None:
         """The pools that the node is in are the site's to say, not the step's: a plan may have been edited."""
-        target, application = operation.target, self._world.application
-        if operation.action != "node.stop" or not application.can("unflushed"):
+        target = operation.target
+        if operation.action != "node.stop":
             site = await self._pools(self._nodes[target].servers)
             return _first([interlocks.nobody_served(site, target)])
-        site, unflushed = await asyncio.gather(
-            self._pools(self._nodes[target].servers), self._unflushed(target)
+        site, unflushed, watched = await asyncio.gather(
+            self._pools(self._nodes[target].servers), self._unflushed(target), self._watched(target)
         )
-        site = ObservedSite(pools=site.pools, nodes={target: ObservedNode(unflushed=unflushed)})
-        return _first([interlocks.nobody_served(site, target), interlocks.flushed(site, target)])
+        node = ObservedNode(unflushed=unflushed, watched=watched)
+        site = ObservedSite(pools=site.pools, nodes={target: node})
+        return _first(
+            [
+                interlocks.nobody_served(site, target),
+                interlocks.flushed(site, target),
+                interlocks.stays_stopped(site, target),
+            ]
+        )
+
+    async def _as_expected(self, step: Step) -> Verdict | None:
+        """What must be so before a node is stopped, asked at that very moment; the way back stops without asking."""
+        if step.do.action != "node.stop" or step.id.startswith(BACK):
+            return None
+        questions = [it.ask for it in self._release.expectations]
+        seen = await _each(
+            questions, lambda ask: self._or_none(self._world.application.ask(ask, step.do.target))
+        )
+        answers = {ask: it.value if it and it.ok else "" for ask, it in seen.items()}
+        site = ObservedSite(answers=answers)
+        return _first([interlocks.as_expected(site, self._release.expectations)])
+
+    async def _at_rest(self, step: Step, stage: Stage) -> Verdict | None:
+        """Whether any node runs or would be started, and, on the way there, whether anything is outstanding."""
+        if not foresight.wants_rest(step.do, stage, self._release):
+            return None
+        application, head = self._world.application, self._plan.site.head.name
+        deployed = [name for name, state in self._plan.facts.deployments.items() if state == ACTIVE]
+        asked = [] if step.id.startswith(BACK) else deployed
+        seen, outstanding = await asyncio.gather(
+            _each(self._nodes, self._resting),
+            _each(asked, lambda name: application.ask("outstanding", head, deployment=name)),
+        )
+        left = {name: it.value if it.ok else "" for name, it in outstanding.items()}
+        return _first([interlocks.all_at_rest(ObservedSite(nodes=seen, outstanding=left))])
+
+    async def _resting(self, name: str) -> ObservedNode:
+        application = self._world.application
+        running, watched = await asyncio.gather(application.ask("running", name), self._watched(name))
+        return ObservedNode(running=running.ok, watched=watched)
+
+    async def _watched(self, name: str) -> bool:
+        """Whether something on its host would start the node again."""
+        application = self._world.application
+        if not application.can("watchdog_running"):
+            return False
+        watchdog = await application.ask("watchdog_running", name)
+        return watchdog.ok and watchdog.value != "no"
 
     async def _starting(self, target: str) -> Verdict | None:
         others = [name for name in self._nodes if name != target]
@@ -244,6 +295,8 @@ class Guard:
     async def _unflushed(self, name: str) -> str:
         """What does not run holds nothing any more; what runs and does not say may hold anything."""
         application = self._world.application
+        if not application.can("unflushed"):
+            return "0"
         answer = await self._or_none(application.ask("unflushed", name))
         if answer and answer.ok:
             return answer.value

@@ -18,6 +18,10 @@ BACK = "back/"
 """What the names of the steps of a way back begin with; no node is called that."""
 
 
+ACTIVE = "active"
+"""The state of a deployment that sends, and so is flushed."""
+
+
 def snapshot_label(label: str, run: str) -> str:
     """The name under which a run keeps the snapshot that its plan calls `label`."""
     return f"{label}.{run}"

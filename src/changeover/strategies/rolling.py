@@ -45,7 +45,7 @@ def rolling(site: Site, release: Release, facts: Facts) -> Plan:
                 f"and leaves {len(left)}; keep_serving is {release.keep_serving}",
                 hint="make the batch smaller, or lower keep_serving",
             )
-        stages.append(_batch(name, number, batch, release, len(left)))
+        stages.append(_batch(name, number, batch, site, release, left=len(left)))
         serving = [*left, *batch]
         upgraded += batch
         stages += [_gate(gate, name, upgraded) for gate in release.gates if gate.after == name]
@@ -204,10 +204,17 @@ def _migrate(release: Release, label: str, facts: Facts) -> list[Stage]:
     return [Stage("expand", title, tuple(steps), affected=affected)]
 
 
-def _batch(name: str, number: int, batch: tuple[Node, ...], release: Release, left: int) -> Stage:
+def _batch(
+    name: str, number: int, batch: tuple[Node, ...], site: Site, release: Release, *, left: int
+) -> Stage:
+    watched = "watchdog_running" in site.application.capabilities
     steps: list[Step] = []
     for node in batch:
-        works = (*blocks.leave(node, release), *blocks.replace(node, release), blocks.enter(node, release))
+        works = (
+            *blocks.leave(node, release),
+            *blocks.replace(node, release, watched=watched),
+            blocks.enter(node, release),
+        )
         steps += blocks.chain(*works)
     names = ", ".join(node.name for node in batch)
     affected = f"nobody; sessions on {names} end by themselves"

@@ -17,7 +17,9 @@ from changeover.model.values import Value
 from changeover.strategies import blocks
 
 NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "install", "installed")
-"""The capabilities it speaks in. `build` with `built`, `test` and `remove` are used where they are bound."""
+"""The capabilities it speaks in. `build` with `built`, `test`, a watchdog and `remove` are used where they are bound."""
+
+WATCHES = ("watchdog_running", "watchdog_stop", "watchdog_start")
 
 PEOPLE = "sign-off"
 
@@ -31,7 +33,7 @@ def window(site: Site, release: Release, facts: Facts) -> Plan:
     node that does not run the old version.
     """
     _refuse(site, release, facts)
-    idle = [node for node in site.application.nodes if facts.versions.get(node.name) == ""]
+    idle = [node for node in site.application.nodes if not blocks.serves(node, facts)]
     it = _Window(site, release, f"before-{release.to_version}")
     stages = [
         it.check(idle),
@@ -86,6 +88,8 @@ class _Window(Value, frozen=True):
             servers = [node.servers[balancer.name] for node in serving if balancer.name in node.servers]
             steps.append(blocks.check_pool(balancer.name, servers, self.release))
         steps += [blocks.check_database(database.name) for database in self.site.databases]
+        steps += [blocks.check_access(gate, "open") for gate in self.site.access]
+        steps += blocks.expect(self.site, self.release)
         return self._serving("check", "See that the site is as the plan expects", steps)
 
     def prepare(self) -> Stage:
@@ -127,7 +131,13 @@ class _Window(Value, frozen=True):
 
     def stop(self) -> Stage:
         """Every node. Taken back, the old version starts, is seen well, and its log is read."""
-        return self._closed("stop", "Stop every node", [self._stop(node) for node in self.nodes])
+        expected = blocks.expect(self.site, self.release, "expect-again")
+        steps = list(expected)
+        for node in self.nodes:
+            first = [blocks.watchdog_stop(node)] if self.can(*WATCHES) else []
+            works = blocks.chain(*first, self._stop(node), blocks.stopped(node))
+            steps += [_replaced(works[0], needs=tuple(it.id for it in expected)), *works[1:]]
+        return self._closed("stop", "Stop every node, and see none of them running", steps)
 
     def backup(self) -> Stage:
         """The databases, restored elsewhere to prove it, and the files that a release could overwrite."""
@@ -169,6 +179,8 @@ class _Window(Value, frozen=True):
         steps.insert(-1 if release.logs else len(steps), blocks.version(node, new, release))
         if self.can("test"):
             steps.append(blocks.trial(node, release))
+        if self.can(*WATCHES):
+            steps.append(blocks.watchdog_start(node))
         whose = "the head node " if first else ""
         return self._closed(f"node-{node.name}", f"Upgrade {whose}{node.name}", blocks.chain(*steps))
 

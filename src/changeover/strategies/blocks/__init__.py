@@ -3,22 +3,26 @@
 Estimates are seconds, stated as defaults: the operator's file replaces them, and measured runs both.
 """
 
-from changeover.strategies.blocks.access import close_access, open_access
-from changeover.strategies.blocks.application import (
-    clean,
-    expect,
-    flush,
-    stopped,
-    unflush,
-    watchdog_start,
-    watchdog_stop,
-)
+from changeover.strategies.blocks.access import check_access, close_access, open_access
+from changeover.strategies.blocks.application import clean, expect, flush, unflush
 from changeover.strategies.blocks.checks import check_database, check_host, check_node, check_pool
 from changeover.strategies.blocks.databases import migrations, snapshot, unless_applied
 from changeover.strategies.blocks.files import keep, let_go, properties, put_back
-from changeover.strategies.blocks.found import as_found
+from changeover.strategies.blocks.found import as_found, serves
 from changeover.strategies.blocks.logs import check_log, forget_marks, mark_log, with_marks_forgotten
-from changeover.strategies.blocks.nodes import health, hold, replace, start, stop, switch, verify, version
+from changeover.strategies.blocks.nodes import (
+    health,
+    hold,
+    replace,
+    start,
+    stop,
+    stopped,
+    switch,
+    verify,
+    version,
+    watchdog_start,
+    watchdog_stop,
+)
 from changeover.strategies.blocks.people import approve
 from changeover.strategies.blocks.releases import INSTALLS, install, uninstall
 from changeover.strategies.blocks.steps import back, chain, estimate, look, timeout
@@ -33,6 +37,7 @@ __all__ = [
     "back",
     "build",
     "chain",
+    "check_access",
     "check_database",
     "check_host",
     "check_log",
@@ -58,6 +63,7 @@ __all__ = [
     "properties",
     "put_back",
     "replace",
+    "serves",
     "snapshot",
     "start",
     "stop",

@@ -6,7 +6,16 @@ from changeover.model.plan import Operation, Step
 from changeover.model.release import Release
 from changeover.model.site import AccessConfig
 from changeover.model.words import count
-from changeover.strategies.blocks.steps import back, estimate, timeout
+from changeover.strategies.blocks.steps import back, estimate, look, timeout
+
+
+def check_access(gate: AccessConfig, state: str) -> Step:
+    """See that the gate is open or closed."""
+    return look(
+        f"{gate.name}/access-check",
+        Operation("access.check", gate.name, {"state": state}),
+        f"see {gate.name} {state} on {count(len(gate.hosts), 'host')}" + _from_outside(gate),
+    )
 
 
 def close_access(gate: AccessConfig, release: Release) -> Step:
@@ -41,6 +50,10 @@ def _open(gate: AccessConfig, release: Release) -> Step:
         retry_wait=2,
         **estimate(release, "access", 2),
     )
+
+
+def _from_outside(gate: AccessConfig) -> str:
+    return f", and from {', '.join(gate.outside)}" if gate.outside else ""
 
 
 def _seen(gate: AccessConfig, state: str) -> str:

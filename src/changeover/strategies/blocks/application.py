@@ -5,7 +5,7 @@ import msgspec
 from changeover.model.plan import Operation, Step
 from changeover.model.release import Release
 from changeover.model.site import Node, Site
-from changeover.strategies.blocks.steps import CHANGES_NOTHING, back, chain, estimate, look, timeout
+from changeover.strategies.blocks.steps import back, chain, estimate, look, timeout
 
 FLUSH_PATIENCE = 86400.0
 """Seconds that a flush may go on for, as long as it makes progress."""
@@ -95,41 +95,5 @@ def clean(node: Node, release: Release) -> Step:
         attempts=2,
         retry_wait=2,
         **estimate(release, "clean", 5),
-        unit=node.name,
-    )
-
-
-def stopped(node: Node) -> Step:
-    """See that the node does not run, and that nothing would start it again."""
-    return msgspec.structs.replace(
-        look(
-            f"{node.name}/stopped",
-            Operation("node.stopped", node.name),
-            f"see {node.name} not running, and nothing there that would start it again",
-            unit=node.name,
-        ),
-        undo_note=CHANGES_NOTHING,
-    )
-
-
-def watchdog_stop(node: Node) -> Step:
-    """Stop what would start the node again."""
-    return msgspec.structs.replace(_watchdog(node, "stop"), undo=back(_watchdog(node, "start")))
-
-
-def watchdog_start(node: Node) -> Step:
-    """Start it again."""
-    return msgspec.structs.replace(_watchdog(node, "start"), undo=back(_watchdog(node, "stop")))
-
-
-def _watchdog(node: Node, verb: str) -> Step:
-    return Step(
-        id=f"{node.name}/watchdog-{verb}",
-        do=Operation(f"node.watchdog-{verb}", node.name),
-        summary=f"{verb} the watchdog of {node.name}",
-        timeout=60,
-        attempts=2,
-        retry_wait=1,
-        estimate=0.5,
         unit=node.name,
     )

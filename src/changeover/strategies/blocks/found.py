@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from changeover.model.plan import Stage, Step
+from changeover.model.plan import Facts, Stage, Step
 from changeover.model.site import Node
 
 SERVES_AGAIN = frozenset(
     {"node.start", "node.health", "node.version", "node.watchdog-start", "traffic.enter"}
 )
 """What brings a node back that served."""
+
+
+def serves(node: Node, facts: Facts) -> bool:
+    """Whether the node ran and every balancer was told to use it; where nothing was seen, it is taken to."""
+    told = (facts.pools.get(balancer, {}).get(server, "ready") for balancer, server in node.servers.items())
+    return facts.versions.get(node.name) != "" and all(state == "ready" for state in told)
 
 
 def as_found(stage: Stage, idle: Sequence[Node]) -> Stage:

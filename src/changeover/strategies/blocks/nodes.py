@@ -8,17 +8,22 @@ from changeover.model.site import Node
 from changeover.strategies.blocks.steps import CHANGES_NOTHING, back, chain, estimate, look, timeout
 
 
-def replace(node: Node, release: Release) -> tuple[Step, Step, Step, Step, Step]:
-    """Stop, switch, start, and see the node well and of the new version; the way back is the same, reversed."""
+def replace(node: Node, release: Release, *, watched: bool = False) -> tuple[Step, ...]:
+    """Stop, switch, start, and see the node well and of the new version; the way back is the same, reversed.
+
+    One that is `watched` has a watchdog, which is stopped before it and started after it.
+    """
     old, new = release.from_version, release.to_version
     undone = msgspec.structs.replace
     started = chain(start(node, release), health(node, release), version(node, old, release))
     return (
+        *([watchdog_stop(node)] if watched else []),
         undone(stop(node, release), undo=back(*started)),
         undone(switch(node, old, new, release), undo=back(switch(node, new, old, release))),
         undone(start(node, release), undo=back(stop(node, release))),
         health(node, release),
         version(node, new, release),
+        *([watchdog_start(node)] if watched else []),
     )
 
 
@@ -99,12 +104,46 @@ def hold(gate: str, node: Node, seconds: float) -> Step:
 
 def verify(node: Node, expected: str) -> Step:
     """See that the node is well, of that version, and in rotation at every balancer that it is a server of."""
-    rotation = ", and is in rotation" if node.servers else ""
+    seen = f"runs {expected}, and is in rotation" if node.servers else f"and runs {expected}"
     return look(
         f"{node.name}/verify",
         Operation("node.verify", node.name, {"version": expected, "servers": dict(node.servers)}),
-        f"see that {node.name} is well, runs {expected}{rotation}"
-        if rotation
-        else f"see that {node.name} is well and runs {expected}",
+        f"see that {node.name} is well, {seen}",
+        unit=node.name,
+    )
+
+
+def stopped(node: Node) -> Step:
+    """See that the node does not run, and that nothing would start it again."""
+    return msgspec.structs.replace(
+        look(
+            f"{node.name}/stopped",
+            Operation("node.stopped", node.name),
+            f"see {node.name} not running, and nothing there that would start it again",
+            unit=node.name,
+        ),
+        undo_note=CHANGES_NOTHING,
+    )
+
+
+def watchdog_stop(node: Node) -> Step:
+    """Stop what would start the node again."""
+    return msgspec.structs.replace(_watchdog(node, "stop"), undo=back(_watchdog(node, "start")))
+
+
+def watchdog_start(node: Node) -> Step:
+    """Start it again."""
+    return msgspec.structs.replace(_watchdog(node, "start"), undo=back(_watchdog(node, "stop")))
+
+
+def _watchdog(node: Node, verb: str) -> Step:
+    return Step(
+        id=f"{node.name}/watchdog-{verb}",
+        do=Operation(f"node.watchdog-{verb}", node.name),
+        summary=f"{verb} the watchdog of {node.name}",
+        timeout=60,
+        attempts=2,
+        retry_wait=1,
+        estimate=0.5,
         unit=node.name,
     )
