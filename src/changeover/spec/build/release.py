@@ -297,6 +297,6 @@ def _command(entry: written.CommandMigration, site: Site | None, problems: Probl
         name=str(entry.name or entry.run),
         run=str(entry.run),
         observe=str(entry.observe),
-        node=str(entry.node or next(iter(nodes), "")),
+        node=str(entry.node or (site.head.name if site else "")),
         undo=str(entry.undo or ""),
     )
