@@ -20,6 +20,8 @@ from changeover.engine.journal import CommandRecord, Journal, RunRecord
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.errors import RefusedError, StaleError
+from changeover.fallback import timing
+from changeover.model.duties import assigned
 from changeover.model.estimates import measured
 from changeover.model.instructions import Instruction
 from changeover.model.plan import Facts, Plan, Step
@@ -168,13 +170,17 @@ class Conductor(Attached):
     async def plan(self) -> Plan:
         """What would be done, made from the file and from what the live site shows now; changes nothing.
 
-        `SpecError` for an upgrade that cannot be planned, or would break an interlock by itself, a `PortError` where the site cannot be seen.
+        `SpecError` for an upgrade that cannot be planned, or would break an interlock by itself, `RefusedError` where its window cannot be kept, a `PortError` where the site
+        cannot be seen.
         """
         site, release = self.spec.site, self.spec.release
         facts = await self._facts(site, release)
-        made = STRATEGIES[release.strategy](site, release, facts)
+        made = assigned(STRATEGIES[release.strategy](site, release, facts), self.spec.places)
         foresight.refuse(made)
-        return measured(made, await self.journal.durations(site.name))
+        made = measured(made, await self.journal.durations(site.name))
+        now = (await self._world(site, release)).clock.now()
+        timing.refuse_late(made, timing.best_beginning(made, now))
+        return made
 
     @staticmethod
     async def rehearse(
@@ -242,6 +248,9 @@ class Conductor(Attached):
                 f"the plan is for site {plan.site.name!r}, {self.spec.path} describes {self.spec.site.name!r}",
                 hint="give the file of that site with --file",
             )
+        begins = (await self._world(plan.site, plan.release)).clock.now()
+        timing.refuse_early(plan, begins)
+        timing.refuse_late(plan, begins)
         await self.journal.refuse_second(plan.site.name)
         differs = [] if just_planned else await self.differences(plan)
         if differs:

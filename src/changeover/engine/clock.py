@@ -1,15 +1,14 @@
 """The latest safe moment: until when a run may go on and still be back in time. Pure, from where the run stands."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from changeover.engine.fold import RunStatus
-from changeover.errors import RefusedError
-from changeover.fallback import Reached, direction, way_back
+from changeover.fallback import Reached, direction
+from changeover.fallback.timing import lasts_back
 from changeover.model.moments import told
-from changeover.model.plan import Direction, Plan, Stage, Step
+from changeover.model.plan import Direction, Stage, Step
 from changeover.model.release import Cause, Late
 from changeover.model.states import SATISFIED
-from changeover.model.timetable import estimate
 from changeover.model.values import Value
 
 
@@ -82,15 +81,6 @@ def governed(status: RunStatus) -> bool:
     """Whether the window still binds the run: while a stage without service is left or, where none is, up to verified."""
     without = [stage for stage in status.plan.stages if stage.outage]
     return any(_unfinished(status, stage) for stage in without) if without else not _verified(status)
-
-
-def lasts_back(plan: Plan, reached: Mapping[str, Reached]) -> float | None:
-    """How many seconds the way back takes at worst from where so much was reached; None if there is none any more."""
-    try:
-        back = way_back(plan, reached)
-    except RefusedError:
-        return None
-    return estimate(back, at_worst=True).lasts
 
 
 def _verified(status: RunStatus) -> bool:

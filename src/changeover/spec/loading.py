@@ -10,6 +10,7 @@ import msgspec
 from changeover.model.release import Release
 from changeover.model.site import Site
 from changeover.model.values import Json, Value
+from changeover.spec.build.notices import build_notices
 from changeover.spec.build.release import build_release
 from changeover.spec.build.site import build_site
 from changeover.spec.files import read_files
@@ -28,7 +29,7 @@ class Spec(Value, frozen=True):
     """What the operator wrote.
 
     `journal` is a database URL or an absolute path, `probe` the section of that name as it is, `path` the
-    file. `digest` names the meaning: files that describe the same site and release have the same one.
+    file. `places` says where in it the keys are that only a plan can tell the meaning of. `digest` names the meaning: files that describe the same site and release have the same one.
     """
 
     site: Site
@@ -37,6 +38,7 @@ class Spec(Value, frozen=True):
     path: str
     digest: str
     probe: Json = None
+    places: Mapping[str, str] = {}
 
 
 def load(
@@ -65,8 +67,10 @@ def _load(path: Path, paths: Paths, needed: Mapping[str, Sequence[str]], problem
     site = build_site(document, needed, paths, problems)
     upgrade = document.upgrade
     release = build_release(upgrade, site, needed, SqlFiles(paths, problems), problems) if upgrade else None
+    if release and document.notify:
+        release = msgspec.structs.replace(release, notices=build_notices(document.notify, paths))
     journal = journal_url(document.journal, paths, problems) if document.journal else ""
-    if site is None or release is None:
+    if site is None or release is None or upgrade is None:
         return None
     return Spec(
         site=site,
@@ -75,4 +79,8 @@ def _load(path: Path, paths: Paths, needed: Mapping[str, Sequence[str]], problem
         path=str(path),
         digest=hashlib.sha256(msgspec.json.encode((site, release), order="deterministic")).hexdigest(),
         probe=plain(document.probe) if document.probe is not None else None,
+        places={
+            f"upgrade.schedule.{name}": f"{name.place.file}:{name.place.line}:{name.place.column}"
+            for name in upgrade.schedule
+        },
     )

@@ -11,6 +11,7 @@ from changeover.spec.sections.access import Gates
 from changeover.spec.sections.application import Application
 from changeover.spec.sections.base import Name, OneOrMany, Section
 from changeover.spec.sections.hosts import Become, Groups, Hosts, Ssh
+from changeover.spec.sections.notices import Notices
 from changeover.spec.sections.services import Balancers, Databases
 from changeover.spec.sections.upgrade import Upgrade
 from changeover.spec.validation import validate
@@ -44,6 +45,7 @@ class Document(Section):
     databases: Databases | None = None
     access: Gates | None = None
     upgrade: Upgrade | None = None
+    notify: Notices | None = None
     journal: Text | None = None
     probe: Opaque | None = None
 
