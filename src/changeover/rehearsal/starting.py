@@ -5,7 +5,7 @@ from typing import Any
 from changeover.model.plan import Plan
 from changeover.model.release import SqlMigration
 from changeover.ports import AdminState, Applied, Clock
-from changeover.simulation import Durations, SimulatedSite, Traffic
+from changeover.simulation import Durations, SimulatedSite, Traffic, storage
 
 WARM_UP = 30.0
 """Seconds that the clients have been there when the run begins."""
@@ -61,6 +61,8 @@ def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -
         store.ledger = {
             name: Applied(name, checksums.get(name, ""), clock.now(), clock.now()) for name in applied
         }
+    if plan.facts.deployments:
+        site.deployments = storage.deployed(plan.facts.deployments, site.nodes)
     _files(plan, site)
     site.settle()
     return site

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from changeover.errors import ApplicationError
 from changeover.ports import Answer
-from changeover.simulation import schema
+from changeover.simulation import schema, storage
 from changeover.simulation.calls import Work
 from changeover.simulation.state import SimulatedNode
 
@@ -47,6 +47,8 @@ class SimulatedApplication:
             begin, end = schema.commanding(command.database, command.migration, command.verb == "apply")
         elif capability in _CHANGES:
             change, named = _CHANGES[capability]
+            if "deployment" in values and values["deployment"] not in site.deployments:
+                raise ApplicationError(f"{capability} on {node}: no deployment {values['deployment']}")
             seconds = getattr(durations, named) if named else 0.0
             begin, end = None, partial(change, node=node, **values)
         else:
@@ -82,15 +84,26 @@ class SimulatedApplication:
             return Answer(said == "yes", said, f"{command.migration}: {said}")
         if capability in ("health", "version", "unflushed") and not it.running:
             return Answer(False, "", "connection refused")
-        if capability not in _ANSWERS:
-            raise ApplicationError(f"{capability} on {node}: what it says is not simulated")
-        return _ANSWERS[capability](site, node, **values)
+        return self._said(capability, node, values)
 
     def recent(self, question: str, node: str, seconds: float) -> Answer | None:
         """None: nothing is remembered."""
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _said(self, capability: str, node: str, values: Mapping[str, str]) -> Answer:
+        site = self._site
+        if capability in site.answers:
+            return _says(site.answers[capability])
+        if "deployment" in values and values["deployment"] not in site.deployments:
+            return Answer(False, "", f"no deployment {values['deployment']}")
+        if capability in storage.ANSWERS:
+            site.count()
+            return storage.ANSWERS[capability](site, node, **values)
+        if capability not in _ANSWERS:
+            raise ApplicationError(f"{capability} on {node}: what it says is not simulated")
+        return _ANSWERS[capability](site, node, **values)
 
     def _node(self, capability: str, name: str, values: dict[str, str]) -> SimulatedNode:
         if not self.can(capability):
@@ -189,7 +202,9 @@ def _sessions(site: "SimulatedSite", node: str, **_: str) -> Answer:
 
 def _unflushed(site: "SimulatedSite", node: str, **_: str) -> Answer:
     it = site.nodes[node]
-    return _says(str(it.unflushed)) if "unflushed" not in it.broken else Answer(False, "", "exit status 1")
+    site.count()
+    left = it.unflushed + storage.unflushed(site, node)
+    return _says(str(left)) if "unflushed" not in it.broken else Answer(False, "", "exit status 1")
 
 
 def _says(value: str) -> Answer:
@@ -217,5 +232,6 @@ _CHANGES: Mapping[str, tuple[Callable[..., None], str]] = {
     "stop": (_stop, "stop"),
     "restart": (_restart, "stop"),
     "reload": (_reload, ""),
+    **storage.CHANGES,
 }
 """What each does at its end, and the duration that it takes."""

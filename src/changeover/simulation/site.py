@@ -15,6 +15,7 @@ from changeover.errors import PortError
 from changeover.model.release import Ability, CommandMigration, Release
 from changeover.model.site import Site
 from changeover.ports import AdminState, Clock, World
+from changeover.simulation import storage
 from changeover.simulation.access import SimulatedAccess
 from changeover.simulation.application import SimulatedApplication
 from changeover.simulation.balancer import SimulatedBalancer
@@ -104,6 +105,12 @@ class SimulatedSite:
         }
         self.stores = {database.name: Store(database.host) for database in site.databases}
         self.clients = Clients(traffic or Traffic(), now, now)
+        able = site.application.capabilities
+        states = storage.BY_DEFAULT if "deployments" in able else {}
+        self.deployments = storage.deployed(states, self.nodes)
+        self.answers = {it.ask: it.answer for it in release.expectations} if release else {}
+        for it in self.nodes.values():
+            it.watchdog = it.watched = "watchdog_running" in able
         self.orphans: list[Orphan] = []
         self.orphans_end = False
         self._due = NEVER
@@ -140,6 +147,8 @@ class SimulatedSite:
         it.gates = {name: gate.copy() for name, gate in self.gates.items()}
         it.stores = {name: store.copy() for name, store in self.stores.items()}
         it.clients = self.clients.copy()
+        it.deployments = {name: deployment.copy() for name, deployment in self.deployments.items()}
+        it.answers = dict(self.answers)
         it.orphans, it.orphans_end, it._due = list(self.orphans), self.orphans_end, self._due
         it._open()
         return it
@@ -151,16 +160,21 @@ class SimulatedSite:
         now = self.clock.now()
         while self._due <= now:
             at = self._due
-            self.clients.count(self.flows, at)
+            self._pass(at)
             self.moment = at
             for orphan in [orphan for orphan in self.orphans if orphan.at <= at]:
                 self.orphans.remove(orphan)
                 with suppress(PortError):  # nobody is there any more to hear of it
                     orphan.end(self)
             self._look(at)
-        self.clients.count(self.flows, now)
+        self._pass(now)
         self._look(now)
         return now
+
+    def _pass(self, now: float) -> None:
+        """Count what clients and nodes have done up to now."""
+        storage.count(self, now - self.clients.counted)
+        self.clients.count(self.flows, now)
 
     def catch_up(self) -> float:
         """The same, where nothing was changed from outside."""
@@ -170,7 +184,7 @@ class SimulatedSite:
     def count(self) -> float:
         """The same, with the clients counted up to now."""
         now = self.catch_up()
-        self.clients.count(self.flows, now)
+        self._pass(now)
         return now
 
     def change(self, transition: Transition) -> None:
@@ -198,6 +212,7 @@ class SimulatedSite:
             serving[name] = stores_up and node.running in living and self._serves(node, now)
             if node.running and node.well_at > now:
                 due = min(due, node.well_at)
+            due = min(due, self._revived(name, now))
         self.flows = []
         for pool in self.pools.values():
             self._check(pool, serving, now)
@@ -228,6 +243,19 @@ class SimulatedSite:
             for name, server in gate.servers.items()
         ]
         return Flow(targets, self._written() if stores_up else None)
+
+    def _revived(self, name: str, now: float) -> float:
+        """When a watchdog starts its node again; that is done here once it has come."""
+        node = self.nodes[name]
+        if node.running or not node.watchdog or not self.hosts[node.host].up:
+            node.revives_at = NEVER
+        elif node.revives_at == NEVER:
+            node.revives_at = now + self.durations.revive
+        elif node.revives_at <= now:
+            self.start(name)
+            node.revives_at = now + self.durations.revive
+            return now
+        return node.revives_at
 
     def _stores_up(self) -> bool:
         return all(not store.closed and self.hosts[store.host].reached for store in self.stores.values())
@@ -266,7 +294,7 @@ class SimulatedSite:
         """Start what the node's link leads to; on a schema that it cannot start on it dies at once."""
         it = self.nodes[node]
         if not it.running and it.release in it.installed and self.ability(it.release) is Ability.START:
-            it.running = it.release
+            it.running, it.clean = it.release, False
             it.well_at = self.moment + self.durations.well
             for path in it.logs:
                 lines = (*it.mutters.get(it.release, ()), f"INFO {it.release} started")
@@ -293,7 +321,7 @@ class SimulatedSite:
         self.orphans = [orphan for orphan in self.orphans if orphan.host != host]
         for node in self.nodes.values():
             if node.host == host:
-                node.running = ""
+                node.running, node.watchdog = "", False
         self.settle()
 
     def power(self, host: str) -> None:
@@ -387,7 +415,11 @@ class SimulatedSite:
             },
             "nodes": {
                 name: {"installed": sorted(it.installed), "release": it.release, "running": it.running}
+                | ({"watchdog": it.watchdog} if it.watched else {})
                 for name, it in self.nodes.items()
+            },
+            "deployments": {
+                name: {"flush": it.flush, "lost": it.lost} for name, it in self.deployments.items()
             },
             "pools": {
                 name: {
@@ -437,6 +469,7 @@ def boot(site: SimulatedSite, host: str) -> None:
                 gate.entrances[host].live, gate.entrances[host].let_in = gate.entrances[host].kept, ""
         for name, node in site.nodes.items():
             if node.host == host:
+                node.watchdog = node.watched
                 site.start(name)
 
 

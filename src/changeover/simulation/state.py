@@ -87,6 +87,13 @@ class SimulatedNode:
     broken: set[str] = field(default_factory=set)
     """Names of capabilities that fail on this node: how a test makes it misbehave."""
     unflushed: int = 0
+    watchdog: bool = False
+    """Whether its watchdog runs, which starts it again when it does not."""
+    watched: bool = False
+    """Whether it has one, which starts with its host."""
+    revives_at: float = NEVER
+    clean: bool = False
+    """Whether its storage was cleaned, and it has not run since."""
     built: set[str] = field(default_factory=set)
     settings: tuple[str, ...] = ()
     """Files on its host that a release brings along: they are lost with every switch, until they are put back."""
