@@ -209,7 +209,7 @@ class _Window(Value, frozen=True):
         steps += [
             _replaced(blocks.open_access(gate, self.release), needs=entered) for gate in self.site.access
         ]
-        return Stage("open", "Open the site", tuple(steps), back=Direction.ASK)
+        return _replaced(self._closed("open", "Open the site", steps), back=Direction.ASK)
 
     def finalize(self) -> tuple[Stage, ...]:
         """What gives up the way back."""

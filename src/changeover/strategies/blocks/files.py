@@ -1,7 +1,5 @@
 """Blocks that keep the files of a node, put them back, and set properties in them."""
 
-import msgspec
-
 from changeover.model.plan import Operation, Step
 from changeover.model.release import Kept, Property, Release
 from changeover.model.site import Node, Site
@@ -111,7 +109,7 @@ def _property(node: Node, it: Property, values: dict[str, str], value: str, name
 
 
 def _params(it: Kept) -> dict[str, object]:
-    return dict(msgspec.to_builtins(it))
+    return {"paths": list(it.paths), "to": it.to}
 
 
 def _named(it: Kept) -> str:

@@ -45,7 +45,11 @@ def check_log(node: Node, site: Site, release: Release, version: str, *, label: 
             do=Operation(
                 "log.check",
                 node.name,
-                {"label": label, "logs": msgspec.to_builtins(watched), "version": version},
+                {
+                    "label": label,
+                    "logs": msgspec.json.decode(msgspec.json.encode(watched)),
+                    "version": version,
+                },
             ),
             summary=f"read what {node.name} has written to {', '.join(it.path for it in watched)} since: no error"
             + (f" but {known} known" if known else ""),
