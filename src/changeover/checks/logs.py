@@ -35,6 +35,9 @@ SOON = 14 * 86400.0
 LOOKS = 3
 """How often a log that is rotated while it is read is read anew."""
 
+NUMBERED = 3
+"""So many digits at the end of a name are a number; more are a day."""
+
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
 
 _GOES_ON = re.compile(r"\s|Caused by:|\.\.\. \d|[\w.$]+(?:Exception|Error)\b")
@@ -89,7 +92,7 @@ async def look(reader: Reader, watch: LogWatch, marked: Mark, known: Sequence[Kn
         files = await reader.beside(watch.path)
         starts, lost = await _starts(reader, watch.path, marked, files)
         scan = _Scan(watch, known)
-        for file in sorted(starts, key=lambda it: (it.path == watch.path, it.path)):
+        for file in sorted(starts, key=lambda it: _age(it.path, watch.path)):
             await scan.read(_lines(reader, file, starts[file]))
         now = {it.path: it.inode for it in await reader.beside(watch.path)}
         if all(now.get(file.path) == file.inode for file in starts):
@@ -144,6 +147,12 @@ def _owned(issue: KnownIssue, now: float) -> str:
         when = datetime.fromtimestamp(issue.expires, UTC).strftime("%Y-%m-%d")
         said.append(f"EXPIRES SOON, on {when}" if issue.expires - now < SOON else f"until {when}")
     return f" ({', '.join(said)})" if said else ""
+
+
+def _age(path: str, log: str) -> tuple[bool, int, str]:
+    """What sorts the files of a log by their age: `app.log.2` is older than `app.log.1`, a day than the next one."""
+    number = path.removeprefix(f"{log}.")
+    return path == log, -int(number) if number.isdecimal() and len(number) <= NUMBERED else 0, path
 
 
 async def _head(reader: Reader, path: str, size: int) -> str:
@@ -214,7 +223,7 @@ class _Scan:
         self._wrong = self._read = 0
 
     async def read(self, lines: AsyncIterator[str]) -> None:
-        """Every line of a file; an entry does not go on in another file."""
+        """Every line of a file; no entry goes on in another, and none is the context of what is there."""
         async for line in lines:
             self._read += 1
             if self._entry and _GOES_ON.match(line):
@@ -224,6 +233,8 @@ class _Scan:
             self._end()
             self._entry = [line]
         self._end()
+        self._before.clear()
+        self._open.clear()
 
     def found(self, read: int, lost: str) -> Found:
         """What came of it."""
