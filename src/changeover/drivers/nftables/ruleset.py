@@ -31,6 +31,7 @@ ENDS = "ends a connection"
 TO_PAGE = "begins a connection: to the page"
 WITH_PAGE = "a connection with the page"
 BEGUN = "was begun before"
+BEGINS_HERE = "begins here"
 OWN = "was begun here"
 NOT_UDP = "turned away, UDP"
 TURNED_AWAY = "turned away"
@@ -129,7 +130,8 @@ def chains(gate: Gate) -> tuple[Chain, ...]:
             ('oif "lo" accept', ITSELF),
             ("meta l4proto != tcp accept", OTHER_PROTOCOL),
             ("tcp sport != @closed accept", OTHER_PORT),
-            ("ct direction original accept", OWN),
+            (f"{BEGINS} accept", BEGINS_HERE),
+            ("ct state established ct direction original accept", OWN),
             ("ip daddr @conductor4 accept", CONDUCTOR),
             ("ip6 daddr @conductor6 accept", CONDUCTOR),
             ("tcp sport . ip daddr @allowed4 accept", ALLOWED),
