@@ -14,6 +14,7 @@ from changeover.actions import (
     properties,
     timing,
     traffic,
+    watchdogs,
 )
 from changeover.actions.base import Action, Context, Params
 
@@ -27,10 +28,7 @@ _KINDS: tuple[Action, ...] = (
     application.Expect(),
     application.Flush(),
     application.Flushed(),
-    application.Stopped(),
     application.Unflush(),
-    application.WatchdogStart(),
-    application.WatchdogStop(),
     building.Build(),
     building.Test(),
     database.CommandMigrate(),
@@ -56,6 +54,7 @@ _KINDS: tuple[Action, ...] = (
     node.Install(),
     node.Start(),
     node.Stop(),
+    node.Stopped(),
     node.Switch(),
     node.Uninstall(),
     node.Version(),
@@ -64,6 +63,8 @@ _KINDS: tuple[Action, ...] = (
     traffic.Drain(),
     traffic.Enter(),
     traffic.Remove(),
+    watchdogs.WatchdogStart(),
+    watchdogs.WatchdogStop(),
 )
 
 ACTIONS: Mapping[str, Action] = {action.kind: action for action in _KINDS}

@@ -7,7 +7,7 @@ from changeover.actions.base import Context, Params
 from changeover.actions.waiting import until
 from changeover.checks import nodes
 from changeover.errors import StepError
-from changeover.model.plan import Operation
+from changeover.model.plan import BACK, Operation
 from changeover.model.values import Observation, absent, done, unknown
 from changeover.ports import Answer
 
@@ -123,7 +123,7 @@ class Uninstall:
 
 
 class Stop:
-    """Stop the node, gracefully, and see it not running."""
+    """Stop the node, gracefully, and see it not running; before it what a reboot has left there to start it again."""
 
     kind: ClassVar[str] = "node.stop"
     params: ClassVar[type[Params]] = Stopping
@@ -135,6 +135,8 @@ class Stop:
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Run `stop`, then wait until it is seen not running."""
+        if await nodes.watched(context.world.application, operation.target):
+            await _do("watchdog_stop", operation, context)
         _, answer = await _do_then_ask("stop", "running", operation, context)
         if answer and not answer.ok:
             return done(_running(answer))
@@ -144,6 +146,36 @@ class Stop:
             return None if answer.ok else done(_running(answer))
 
         return await until(look, context.world.clock)
+
+
+class Stopped:
+    """See that the node does not run, and that nothing would start it again.
+
+    A person is told of one that has come back, and a retry stops it again; a way back does so by itself.
+    """
+
+    kind: ClassVar[str] = "node.stopped"
+    params: ClassVar[type[Params]] = Params
+
+    async def observe(self, operation: Operation, context: Context) -> Observation:
+        """Done when neither it nor its watchdog runs."""
+        node, application = operation.target, context.world.application
+        running = await _ask("running", operation, context)
+        wrong = [f"{node} runs ({running.evidence})"] if running.ok else []
+        if await nodes.watched(application, node):
+            wrong.append("its watchdog runs and would start it again")
+        return absent(" and ".join(wrong)) if wrong else done(_running(running))
+
+    async def perform(self, operation: Operation, context: Context) -> Observation:
+        """Look; stop it again where that was asked for."""
+        seen = await self.observe(operation, context)
+        if seen.done:
+            return seen
+        if context.attempt == 1 and not context.step.startswith(BACK):
+            raise StepError(seen.evidence, hint="see what starts it; a retry stops both again")
+        await Stop().perform(operation, context)
+        again = await self.observe(operation, context)
+        return done(f"stopped again ({seen.evidence}); {again.evidence}") if again.done else again
 
 
 class Start:

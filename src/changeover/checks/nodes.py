@@ -16,6 +16,14 @@ async def health(application: Application, node: str) -> Verdict:
     return Verdict(subject, Outcome.GOOD if answer.ok else Outcome.BAD, said)
 
 
+async def watched(application: Application, node: str) -> bool:
+    """Whether a watchdog runs there that would start the node again."""
+    if not application.can("watchdog_running"):
+        return False
+    answer = await application.ask("watchdog_running", node)
+    return answer.ok and answer.value != "no"
+
+
 async def version(application: Application, node: str, expected: str) -> Verdict:
     """Whether the running node is of that version."""
     subject = f"{node} version"

@@ -125,8 +125,11 @@ class Guard:
                 verdicts.append(interlocks.capacity_floor(site, self._floor, target, move.before))
             return _first(verdicts)
         if operation.action in STOPS_SERVING:
-            site = await self._pools(self._nodes[target].servers)
-            return _first([interlocks.nobody_served(site, target)])
+            site, watched = await asyncio.gather(
+                self._pools(self._nodes[target].servers), nodes.watched(self._world.application, target)
+            )
+            site = ObservedSite(pools=site.pools, nodes={target: ObservedNode(watched=watched)})
+            return _first([interlocks.nobody_served(site, target), interlocks.stays_stopped(site, target)])
         if operation.action in NEEDS_BACKUP:
             return await self._migrating(operation, lambda site: site)
         return None
@@ -139,18 +142,11 @@ class Guard:
         if operation.action != "node.stop":
             site = await self._pools(self._nodes[target].servers)
             return _first([interlocks.nobody_served(site, target)])
-        site, unflushed, watched = await asyncio.gather(
-            self._pools(self._nodes[target].servers), self._unflushed(target), self._watched(target)
+        site, unflushed = await asyncio.gather(
+            self._pools(self._nodes[target].servers), self._unflushed(target)
         )
-        node = ObservedNode(unflushed=unflushed, watched=watched)
-        site = ObservedSite(pools=site.pools, nodes={target: node})
-        return _first(
-            [
-                interlocks.nobody_served(site, target),
-                interlocks.flushed(site, target),
-                interlocks.stays_stopped(site, target),
-            ]
-        )
+        site = ObservedSite(pools=site.pools, nodes={target: ObservedNode(unflushed=unflushed)})
+        return _first([interlocks.nobody_served(site, target), interlocks.flushed(site, target)])
 
     async def _as_expected(self, step: Step) -> Verdict | None:
         """What must be so before a node is stopped, asked at that very moment; the way back stops without asking."""
@@ -180,16 +176,10 @@ class Guard:
 
     async def _resting(self, name: str) -> ObservedNode:
         application = self._world.application
-        running, watched = await asyncio.gather(application.ask("running", name), self._watched(name))
+        running, watched = await asyncio.gather(
+            application.ask("running", name), nodes.watched(application, name)
+        )
         return ObservedNode(running=running.ok, watched=watched)
-
-    async def _watched(self, name: str) -> bool:
-        """Whether something on its host would start the node again."""
-        application = self._world.application
-        if not application.can("watchdog_running"):
-            return False
-        watchdog = await application.ask("watchdog_running", name)
-        return watchdog.ok and watchdog.value != "no"
 
     async def _starting(self, target: str) -> Verdict | None:
         others = [name for name in self._nodes if name != target]

@@ -166,7 +166,7 @@ def _stop(site: Site, release: Release, facts: Facts) -> Stage:
         chained = blocks.chain(*works, stop)
         steps += [_needing([*chained[0].needs, *(it.id for it in first)], chained[0]), *chained[1:]]
         ends.append(stop.id)
-    steps += [_needing(ends, blocks.stopped(node)) for node in site.application.nodes]
+    steps += [_needing(ends, blocks.stopped(node, release)) for node in site.application.nodes]
     return _outage("stop", "Stop every node, and see none of them running", steps)
 
 

@@ -135,7 +135,7 @@ class _Window(Value, frozen=True):
         steps = list(expected)
         for node in self.nodes:
             first = [blocks.watchdog_stop(node)] if self.can(*WATCHES) else []
-            works = blocks.chain(*first, self._stop(node), blocks.stopped(node))
+            works = blocks.chain(*first, self._stop(node), blocks.stopped(node, self.release))
             steps += [_replaced(works[0], needs=tuple(it.id for it in expected)), *works[1:]]
         return self._closed("stop", "Stop every node, and see none of them running", steps)
 

@@ -113,17 +113,15 @@ def verify(node: Node, expected: str) -> Step:
     )
 
 
-def stopped(node: Node) -> Step:
+def stopped(node: Node, release: Release) -> Step:
     """See that the node does not run, and that nothing would start it again."""
-    return msgspec.structs.replace(
-        look(
-            f"{node.name}/stopped",
-            Operation("node.stopped", node.name),
-            f"see {node.name} not running, and nothing there that would start it again",
-            unit=node.name,
-        ),
-        undo_note=CHANGES_NOTHING,
+    seen = look(
+        f"{node.name}/stopped",
+        Operation("node.stopped", node.name),
+        f"see {node.name} not running, and nothing there that would start it again",
+        unit=node.name,
     )
+    return msgspec.structs.replace(seen, timeout=timeout(release, "stop", 300), attempts=1)
 
 
 def watchdog_stop(node: Node) -> Step:
