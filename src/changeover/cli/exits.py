@@ -28,7 +28,7 @@ MEANING = {
     Exit.BAD_INPUT: "bad input: the arguments, the site's file or a plan",
     Exit.STOPPED: "the run stopped for a person: a failure, a gate, a pause; the site is safe, and it can go on",
     Exit.REFUSED: "refused, and nothing was changed: the site is held, the plan is stale, a check is not good, not allowed now",
-    Exit.FELL_BACK: "the run fell back to where it began",
+    Exit.FELL_BACK: "the run fell back to where it began, but for steps that a person has skipped",
     Exit.ABORTED: "the run was ended where it was",
     Exit.FENCED: "another conductor has taken the run over; this one stopped at once",
     Exit.UNREACHABLE: "the site did not answer as it should before anything began; nothing was changed",

@@ -43,13 +43,18 @@ async def status(settings: Settings, run: RunName = None) -> None:
     stored = [f"{command.verb} {command.step}".strip() for command in await journal.pending_commands(name)]
     settings.output.answer(
         {
-            **status_summary(at, notes),
+            **status_summary(at, notes, conducted=record.conducted),
             "conducted": record.conducted,
             "owner": str(record.owner),
             "stored": stored,
         },
         lambda: progress(
-            at, estimate(at.plan), _until(record), conductor=_conductor(record, stored), notes=notes
+            at,
+            estimate(at.plan),
+            _until(record),
+            conductor=_conductor(record, stored),
+            conducted=record.conducted,
+            notes=notes,
         ),
     )
 

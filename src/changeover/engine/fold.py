@@ -13,9 +13,11 @@ from changeover.engine.events import (
     FallbackBegun,
     RunChanged,
     StepChanged,
+    Told,
     Verb,
     Warned,
 )
+from changeover.engine.notices import Occasion, occasion, telling
 from changeover.engine.owner import Owner
 from changeover.errors import JournalError, LockTimeoutError
 from changeover.fallback import Reached
@@ -37,7 +39,7 @@ class StepStatus(msgspec.Struct, gc=False):
 
     `attempt` counts its starts; `failures` the failed ones, and `since` is the first start, both counted
     from when a person last asked for it. `first_at` is the very first start, `started_at` the latest. `last`
-    holds the evidence. `untouched`: every attempt so far has failed in a way that has changed nothing.
+    is its last change, `evidence` what the world last said about it. `untouched`: every attempt so far has failed in a way that has changed nothing.
     `answer` is what a person chose when they last asked for it, and `answered` the evidence that they chose it for.
     """
 
@@ -50,12 +52,8 @@ class StepStatus(msgspec.Struct, gc=False):
     untouched: bool = False
     answer: str = ""
     answered: str = ""
+    evidence: str = ""
     last: StepChanged | None = None
-
-    @property
-    def evidence(self) -> str:
-        """What the world last said about it."""
-        return self.last.evidence if self.last else ""
 
     @property
     def set_aside(self) -> bool:
@@ -71,6 +69,8 @@ class RunStatus:
     says why nothing is begun any more, until the way back begins or, when `leaving`, the run ends where it is.
     `cause` is the kind of reason why it stopped, `late` whether it ever was stopped by the clock, and
     `warned` whether that was told ahead.
+    `occasions` are what people are told of, where anybody is; `told` has those that were told it, by the names of
+    notices and the occasion's event, and `untold` why others could not be.
     """
 
     def __init__(self, run: str, plan: Plan) -> None:
@@ -80,6 +80,9 @@ class RunStatus:
         self.cause: Cause | None = None
         self.late = False
         self.warned = False
+        self.occasions: list[Occasion] = []
+        self.told: set[tuple[str, int]] = set()
+        self.untold: dict[tuple[str, int], str] = {}
         self.state = RunState.RUNNING
         self.reason = ""
         self.actor = ""
@@ -161,19 +164,36 @@ class RunStatus:
                 self._step(event)
             case RunChanged():
                 self._run(event)
+            case CommandTaken():
+                self._command(event)
+            case Told():
+                self._was_told(event)
+            case _:
+                self._seldom(event)
+        self.seq = event.seq
+        if self.plan.release.notices and (found := occasion(self, event, self._telling)):
+            self.occasions.append(found)
+
+    def _seldom(self, event: Created | Claimed | FallbackBegun | Warned) -> None:
+        match event:
+            case Created():
+                self.created_at, self.actor, self.reason = event.at, event.actor, event.reason
             case Claimed():
                 if event.epoch <= self.epoch:
                     raise JournalError(f"run {self.run}: epoch {event.epoch} follows epoch {self.epoch}")
                 self.epoch, self.owner = event.epoch, event.owner
-            case CommandTaken():
-                self._command(event)
             case FallbackBegun():
                 self._fall_back(event)
             case Warned():
                 self.warned = True
-            case Created():
-                self.created_at, self.actor, self.reason = event.at, event.actor, event.reason
-        self.seq = event.seq
+
+    def _was_told(self, event: Told) -> None:
+        key = (event.notice, event.of)
+        self.untold.pop(key, None)
+        if event.error:
+            self.untold[key] = event.error
+        else:
+            self.told.add(key)
 
     def _command(self, event: CommandTaken) -> None:
         if event.verb in (Verb.ABORT, Verb.LEAVE) and not event.refused:
@@ -182,6 +202,7 @@ class RunStatus:
 
     def _execute(self, plan: Plan) -> None:
         self.plan = plan
+        self._telling = telling(plan) if plan.release.notices else {}
         self._executed = dict.fromkeys(step.id for step in plan.steps())
         self._unit = {step.id: step.unit for step in plan.steps() if step.unit}
         self._set_aside: set[str] = set()
@@ -223,6 +244,7 @@ class RunStatus:
         elif before is _SKIPPED and step.set_aside:
             self._set_aside.discard(self._unit[event.step])
         step.state = state
+        step.evidence = event.evidence or step.evidence
         step.last = event
         self.counts[before] -= 1
         self.counts[state] += 1

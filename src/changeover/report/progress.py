@@ -1,15 +1,14 @@
 """Where a run stands at this moment, as a document that fits a terminal."""
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
-from changeover.engine.commands import addressable
-from changeover.engine.fold import RunStatus
+from changeover.engine.fold import RunStatus, StepStatus
 from changeover.engine.journal import CommandRecord
 from changeover.model.plan import Stage, Step
 from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Json
 from changeover.model.words import count
+from changeover.report.advice import advice, set_aside
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.estimate import ENTER, LEAVE, Estimate
 from changeover.report.run import only_finalize_left
@@ -40,16 +39,17 @@ def progress(
     *,
     most: int = 12,
     conductor: str = "",
+    conducted: bool = True,
     notes: Notes = SAYING_NOTHING,
 ) -> Document:
     """Every stage in a line, and the units of the stage at hand, at most `most` of them.
 
-    `conductor` says who conducts it, where that is not the one who looks. `notes` are what the steps in flight say of
+    `conductor` says who conducts it, where that is not the one who looks; `conducted`, whether anybody does. `notes` are what the steps in flight say of
     how far they have come.
     """
     stage = current(status)
     elapsed = seconds(max(0.0, now - status.created_at)) if status.created_at else "0 s"
-    left = remaining(status, times)
+    left = 0.0 if status.ended else remaining(status, times)
     pace = f"{elapsed} so far" + (f", about {seconds(left)} to go" if left else "")
     sections = [
         Section("", (Text(" · ".join((pace, *in_rotation(status)))),)),
@@ -59,14 +59,18 @@ def progress(
         sections.append(
             Section(f"{stage.name}: {stage.title}", tuple(_units(status, stage, now, most, notes)))
         )
-    sections += [Section("", notes) for notes in [tuple(_notes(status))] if notes]
+    sections += [Section("", notes) for notes in [tuple(_notes(status, conducted=conducted))] if notes]
     sections += [Section("", (Text(conductor, Tone.QUIET),))] if conductor else []
-    state = outcome(status.state, finalize_left=only_finalize_left(status))
     return Document(
         title=f"{status.plan.site.name}: {status.plan.release.from_version} → {status.plan.release.to_version}",
-        subtitle=f"run {status.run} · {state}",
+        subtitle=f"run {status.run} · {_state(status)}",
         sections=tuple(sections),
     )
+
+
+def _state(status: RunStatus) -> str:
+    skipped = status.counts[StepState.SKIPPED]
+    return outcome(status.state, finalize_left=only_finalize_left(status), skipped=skipped)
 
 
 def current(status: RunStatus) -> Stage | None:
@@ -87,7 +91,8 @@ def remaining(status: RunStatus, times: Estimate) -> float:
 def in_rotation(status: RunStatus) -> Iterator[str]:
     """How many servers each balancer sends new sessions to, as far as the run itself has moved them."""
     out: set[str] = set()
-    for step in status.plan.steps():
+    back = status.plan.steps() if status.falling_back else ()
+    for step in (*status.first_plan.steps(), *back):
         state = status.steps[step.id].state
         if step.do.action == LEAVE and state not in (StepState.PENDING, StepState.SKIPPED):
             out.add(step.do.target)
@@ -118,7 +123,9 @@ def _stages(status: RunStatus, times: Estimate, at: Stage | None, now: float) ->
 def _stage(status: RunStatus, stage: Stage, times: Estimate, at_hand: bool, now: float) -> tuple[Text, ...]:
     finished = _finished(status, stage)
     whole = finished == len(stage.steps)
-    state = _worst(status, stage) if at_hand else StepState.DONE if whole else StepState.PENDING
+    done = sum(status.steps[step.id].state is StepState.DONE for step in stage.steps)
+    rests = StepState.DONE if done == len(stage.steps) else StepState.SKIPPED if whole else StepState.PENDING
+    state = _worst(status, stage) if at_hand else rests
     tone = TONES[state]
     begun = [at.since for step in stage.steps if (at := status.steps[step.id]).since]
     until = [at.last.at for step in stage.steps if (at := status.steps[step.id]).last]
@@ -128,7 +135,7 @@ def _stage(status: RunStatus, stage: Stage, times: Estimate, at_hand: bool, now:
     return cells(
         Text(MARKS[state], tone),
         Text(stage.name, tone),
-        f"{finished}/{len(stage.steps)}",
+        f"{done}/{len(stage.steps)}",
         took,
         Text(seconds(times.stages[stage.name].lasts), Tone.QUIET),
     )
@@ -187,66 +194,40 @@ def _waits(status: RunStatus, step: Step) -> str:
     return f"waits for room: {', '.join(step.limits)}" if step.limits else ""
 
 
-def _notes(status: RunStatus) -> Iterator[Text]:
+def _notes(status: RunStatus, *, conducted: bool) -> Iterator[Text]:
     """What a person should read, and what to type then."""
     for id_ in status.steps_in(StepState.FAILED, StepState.IN_DOUBT):
-        at = status.steps[id_]
-        hint = f" ({at.last.hint})" if at.last and at.last.hint else ""
-        yield Text(f"{id_} {at.state}: {at.evidence}{hint}", Tone.BAD)
+        yield Text(f"{id_} {_why(status.steps[id_])}", Tone.BAD)
+    for id_ in set_aside(status):
+        yield Text(f"{id_} skipped: {status.steps[id_].evidence or 'its node was set aside'}", Tone.BAD)
     if status.state in (RunState.STOPPED, RunState.PAUSED, RunState.ABORTED) and status.reason:
         yield Text(f"{status.state}: {status.reason}", Tone.DOUBT)
-    yield from (Text(f"next: {words}", Tone.STRONG) for words in advice(status))
+    yield from (Text(f"next: {words}", Tone.STRONG) for words in advice(status, conducted=conducted))
 
 
-def advice(status: RunStatus) -> Iterator[str]:
-    """The commands that move the run on from where it rests."""
-    failed = status.steps_in(StepState.FAILED)
-    if status.ended or status.in_flight or (status.state is RunState.RUNNING and not failed):
-        return
-    if only_finalize_left(status):
-        yield "`changeover finalize` gives up the way back, when you are content"
-        return
-    steps = {step.id: step for step in status.plan.steps()} if failed else {}
-    for id_ in failed[:3]:
-        if answers := steps[id_].answers:
-            yield from _choices(id_, answers, back=not status.falling_back)
-            continue
-        yield f"mend it, then `changeover retry {id_}`; or `changeover skip {id_} --reason …`"
-    for id_ in status.steps_in(StepState.WAITING)[:3]:
-        yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
-    if (
-        status.state is RunState.STOPPED and not failed
-    ):  # by an interlock: what was skipped may be what it misses
-        for id_ in islice(addressable(status), 3):
-            yield f"`changeover retry {id_}`, which was skipped, if that is what is missing"
-    if status.state in (RunState.PAUSED, RunState.STOPPED) and not failed:
-        mended = ", once what stopped it is mended" if status.state is RunState.STOPPED else ""
-        yield f"`changeover continue`{mended}; if no conductor has the run, `changeover resume` then carries it out"
-
-
-def _choices(step: str, answers: Mapping[str, str], *, back: bool) -> Iterator[str]:
-    """Each answer with the line to type: to wait, what the step offers, and the way back."""
-    yield f"to wait on: `changeover retry {step}`"
-    for answer, does in answers.items():
-        yield f"to {answer}: `changeover retry {step} --with {answer} --reason …`; {does}"
-    if back:
-        yield "to fall back: `changeover abort --reason …`"
+def _why(at: StepStatus) -> str:
+    """What became of a step that failed: what was seen, or who said so."""
+    last = at.last
+    if last and last.actor and last.reason:
+        return f"refused by {last.actor}: {last.reason}"
+    return f"{at.state}: {at.evidence}" + (f" ({last.hint})" if last and last.hint else "")
 
 
 def farewell(status: RunStatus) -> Document:
     """Where the run was left, and how to go on: the last words of whoever conducted it."""
     finished = sum(status.counts[state] for state in SATISFIED)
-    notes = list(_notes(status))
+    steps = count(sum(status.counts.values()), "step") + (" of the way back" if status.falling_back else "")
+    notes = list(_notes(status, conducted=False))
     if status.in_flight:
         notes.append(Text("next: `changeover resume`; it looks first at what was in flight", Tone.STRONG))
     if status.run:
         notes.append(Text(f"report: `changeover report {status.run}`"))
-    state = outcome(status.state, finalize_left=only_finalize_left(status))
+    state = _state(status)
     if status.in_flight:
         state = f"left with {count(status.in_flight, 'step')} in flight"
     return Document(
         title=f"{status.plan.site.name}: {state}",
-        subtitle=f"run {status.run or '(not begun)'} · {finished} of {count(len(status.steps), 'step')} finished",
+        subtitle=f"run {status.run or '(not begun)'} · {finished} of {steps} finished",
         sections=(Section("", tuple(notes)),),
     )
 
@@ -263,7 +244,9 @@ def answered(record: CommandRecord) -> Text:
     return Text(f"{what} (stored by {command.actor}): {said}", tone)
 
 
-def status_summary(status: RunStatus, notes: Notes = SAYING_NOTHING) -> dict[str, Json]:
+def status_summary(
+    status: RunStatus, notes: Notes = SAYING_NOTHING, *, conducted: bool = True
+) -> dict[str, Json]:
     """Where the run stands, as JSON: every step with its state, and what to do next in words."""
     return {
         "run": status.run,
@@ -276,5 +259,5 @@ def status_summary(status: RunStatus, notes: Notes = SAYING_NOTHING) -> dict[str
             | ({"progress": notes[name]} if name in notes and step.state is StepState.RUNNING else {})
             for name, step in status.steps.items()
         },
-        "next": list(advice(status)),
+        "next": list(advice(status, conducted=conducted)),
     }

@@ -291,7 +291,7 @@ def _step(step: Step, changes: Sequence[StepChanged], times: Estimate) -> StepRe
         estimate=times.steps[step.id].lasts,
         took=ended[-1] - attempts[0].started if ended else None,
         attempts=attempts,
-        evidence=last.evidence if last else "",
+        evidence=next((it.evidence for it in reversed(changes) if it.evidence), ""),
     )
 
 

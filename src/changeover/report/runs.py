@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from changeover.engine.journal import RunRecord
+from changeover.model.states import RunState
 from changeover.model.words import count
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.told import outcome
@@ -27,7 +28,9 @@ def runs_document(records: Sequence[RunRecord]) -> Document:
 
 def _row(record: RunRecord) -> tuple[Text, ...]:
     ended = record.ended_at
-    state = outcome(record.state, finalize_left=False)
+    # What was skipped stands in its report, not in this list.
+    fell_back = record.state is RunState.FELL_BACK
+    state = str(record.state) if fell_back else outcome(record.state, finalize_left=False)
     if not ended and not record.conducted:
         state += ", without a conductor"
     return cells(

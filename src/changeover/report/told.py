@@ -32,16 +32,19 @@ def run_document(report: RunReport) -> Document:
     """Everything in the report, the receipt first."""
     return Document(
         title=f"{report.site}: {report.from_version} → {report.to_version}, {report.strategy}",
-        subtitle=f"run {report.run} · {outcome(report.state, finalize_left=report.finalize_left)}",
+        subtitle=f"run {report.run} · {_outcome(report)}",
         figures=_figures(report),
         sections=tuple(section for section in _sections(report) if section.body),
     )
 
 
-def outcome(state: RunState, *, finalize_left: bool) -> str:
-    """Where the run stands, for a person."""
+def outcome(state: RunState, *, finalize_left: bool, skipped: int = 0) -> str:
+    """Where the run stands, for a person; `skipped` steps of what it executed are not done."""
+    but = f", but for {count(skipped, 'skipped step')}" if skipped else ""
     if finalize_left:
-        return "upgraded; finalize waits for approval"
+        return f"upgraded{but}; finalize waits for approval"
+    if but and state in (RunState.DONE, RunState.FELL_BACK):
+        return f"{state}{but}"
     return {
         RunState.RUNNING: "running",
         RunState.PAUSED: "paused",
@@ -51,6 +54,12 @@ def outcome(state: RunState, *, finalize_left: bool) -> str:
         RunState.FELL_BACK: "fell back to where it began",
         RunState.DONE: "done",
     }[state]
+
+
+def _outcome(report: RunReport) -> str:
+    fell_back = report.state is RunState.FELL_BACK
+    skipped = len(report.left) if fell_back else len(report.skipped)
+    return outcome(report.state, finalize_left=report.finalize_left, skipped=skipped)
 
 
 def _figures(report: RunReport) -> tuple[Figure, ...]:
@@ -97,7 +106,7 @@ def _sections(report: RunReport) -> Iterable[Section]:
 
 def _facts(report: RunReport) -> Table:
     rows = [
-        cells("state", outcome(report.state, finalize_left=report.finalize_left)),
+        cells("state", _outcome(report)),
         cells("because", report.why),
         cells("started by", report.actor),
         cells("reason", report.reason),

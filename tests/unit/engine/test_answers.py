@@ -12,8 +12,9 @@ from changeover.errors import JournalError
 from changeover.model.plan import Plan
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Json
+from changeover.report.advice import advice
 from changeover.report.happened import line
-from changeover.report.progress import advice, status_summary
+from changeover.report.progress import status_summary
 from tests.enginekit import PATIENCE, Scripted, a_plan, a_step, answer, begin, conduct, eventually, tell, told
 
 S, R = StepState, RunState

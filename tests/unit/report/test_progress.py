@@ -3,19 +3,31 @@
 import msgspec
 import pytest
 
-from changeover.engine.events import Claimed, CommandTaken, Created, Event, RunChanged, StepChanged, Verb
-from changeover.engine.fold import fold
+from changeover.engine.events import (
+    FAILURE_BUDGET,
+    Claimed,
+    CommandTaken,
+    Created,
+    Event,
+    FallbackBegun,
+    RunChanged,
+    StepChanged,
+    Verb,
+)
+from changeover.engine.fold import RunStatus, fold
+from changeover.fallback import way_back
 from changeover.model.diff import diff
 from changeover.model.plan import Facts
 from changeover.model.states import RunState, StepState
 from changeover.model.values import Outcome, Verdict
+from changeover.report.advice import advice
 from changeover.report.changes import check_document, diff_document
 from changeover.report.document import Table, Text
 from changeover.report.estimate import estimate
 from changeover.report.happened import line
-from changeover.report.progress import advice, farewell, in_rotation, progress, remaining, status_summary
+from changeover.report.progress import farewell, in_rotation, progress, remaining, status_summary
 from changeover.strategies import STRATEGIES
-from tests.enginekit import a_plan, a_step
+from tests.enginekit import a_gate, a_plan, a_step
 from tests.sites import a_release, a_site
 from tests.unit.report.made import BEGAN, OWNER, PLAN, UPGRADED, history, step
 
@@ -51,17 +63,19 @@ def test_a_step_at_work_is_shown_with_its_time() -> None:
 def test_a_failure_is_shown_with_what_to_do() -> None:
     """The evidence, the hint, and the commands to choose from."""
     stopped = (*FAILED, (6.0, RunChanged(state=R.STOPPED, reason="a failed: no answer")))
-    assert shown(*stopped)[-3:] == [
+    assert shown(*stopped)[-4:] == [
         "a failed: no answer (look at its log)",
         "stopped: a failed: no answer",
         "next: mend it, then `changeover retry a`; or `changeover skip a --reason …`",
+        "next: to fall back: `changeover abort --reason …`",
     ]
 
 
 def test_upgraded_it_says_so() -> None:
-    """Only finalize is left, and the words name the command."""
+    """Only finalize is left, and the words name the command; what was skipped on the way is not passed over."""
     lines = shown(*UPGRADED)
-    assert lines[1] == "run r · upgraded; finalize waits for approval"
+    assert lines[1] == "run r · upgraded, but for 1 skipped step; finalize waits for approval"
+    assert lines[3] == "- stage1 1/2 5.0 s 5.0 s"
     assert lines[-1] == "next: `changeover finalize` gives up the way back, when you are content"
 
 
@@ -95,9 +109,8 @@ def test_paused_with_something_in_flight_nothing_is_advised() -> None:
     paused = (*UPGRADED[:5], (4.0, RunChanged(state=R.PAUSED, actor="ann", reason="lunch")))
     assert list(advice(fold("r", PLAN, history(*paused)))) == []
     rested = (*paused, (5.0, step("a", S.DONE)))
-    assert list(advice(fold("r", PLAN, history(*rested)))) == [
-        "`changeover continue`; if no conductor has the run, `changeover resume` then carries it out"
-    ]
+    assert list(advice(fold("r", PLAN, history(*rested)))) == ["`changeover continue`"]
+    assert list(advice(fold("r", PLAN, history(*rested)), conducted=False)) == ["`changeover resume`"]
 
 
 def test_after_an_interlocks_stop_a_retry_of_what_was_skipped_is_advised() -> None:
@@ -112,8 +125,89 @@ def test_after_an_interlocks_stop_a_retry_of_what_was_skipped_is_advised() -> No
     status = fold("r", plan, history(*((float(at), event) for at, event in enumerate(events))))
     assert list(advice(status)) == [
         "`changeover retry app1/out`, which was skipped, if that is what is missing",
-        "`changeover continue`, once what stopped it is mended; if no conductor has the run, `changeover resume` then carries it out",
+        "`changeover continue`, once what stopped it is mended",
+        "to fall back: `changeover abort --reason …`",
     ]
+    assert list(advice(status, conducted=False))[-1].startswith("after any of these `changeover resume`")
+
+
+def test_a_refused_gate_says_by_whom_and_why() -> None:
+    """And what may follow: it is asked again, passed over, or the run goes back."""
+    plan = a_plan([a_gate("sure")], [a_step("b")])
+    refused: list[Event] = [
+        step("sure", S.WAITING),
+        step("sure", S.FAILED, actor="bob", reason="I do not like it"),
+        RunChanged(state=R.STOPPED, reason="sure was refused"),
+    ]
+    events: list[Event] = [UPGRADED[0][1], *refused]
+    status = fold("r", plan, history(*((float(at), event) for at, event in enumerate(events))))
+    notes = [text.text for text in farewell(status).sections[0].body if isinstance(text, Text)]
+    assert notes[:4] == [
+        "sure refused by bob: I do not like it",
+        "stopped: sure was refused",
+        "next: `changeover retry sure` asks again; or `changeover skip sure --reason …`",
+        "next: to fall back: `changeover abort --reason …`",
+    ]
+
+
+def a_way_back(*after: Event) -> RunStatus:
+    """A run in which app1 was stopped, on its way back; and what followed there."""
+    plan = STRATEGIES["rolling"](a_site(), a_release(), Facts())
+    began: list[Event] = [UPGRADED[0][1]]
+    for id_ in ("app1/drain", "app1/out", "app1/stop"):
+        began += [step(id_, S.RUNNING, attempt=1), step(id_, S.DONE)]
+    checks = [stage for stage in plan.stages if any(it.id == "app1/drain" for it in stage.steps)]
+    plan = msgspec.structs.replace(plan, stages=tuple(checks))
+    so_far = fold("r", plan, history(*((float(at), event) for at, event in enumerate(began))))
+    back = way_back(plan, so_far.reached())
+    events = [
+        *began,
+        FallbackBegun(stages=back.stages, budgets=back.budgets, reason="rates", actor="ann"),
+        *after,
+    ]
+    return fold("r", plan, history(*((float(at), event) for at, event in enumerate(events))))
+
+
+UNWELL = (
+    step("back/app1/start", S.RUNNING, attempt=1),
+    step("back/app1/start", S.FAILED, evidence="no SSH connection"),
+)
+LEFT = ("back/app1/start", "back/app1/health", "back/app1/version", "back/app1/enter", "back/app1/verify")
+
+
+def test_a_node_that_is_out_when_the_way_back_begins_is_out() -> None:
+    """It was the way there that took it out of rotation."""
+    assert list(in_rotation(a_way_back())) == ["3 of 4 in rotation at public"]
+
+
+def test_a_node_that_could_not_go_back_is_named_with_what_was_seen() -> None:
+    """And with what to type for it: to go on would only stop again, and to abort is not possible any more."""
+    aside = [step(id_, S.SKIPPED, actor=FAILURE_BUDGET, reason="app1 was set aside") for id_ in LEFT]
+    status = a_way_back(*UNWELL, *aside, RunChanged(state=R.STOPPED, reason="everything went back but app1"))
+    notes = [text.text for text in farewell(status).sections[0].body if isinstance(text, Text)]
+    assert notes[:4] == [
+        "back/app1/start skipped: no SSH connection",
+        "stopped: everything went back but app1",
+        "next: mend it, then `changeover retry back/app1/start`; or `changeover skip back/app1/start --reason …`, and it is left so",
+        "next: to end it here: `changeover abort --stay --reason …`; `changeover report` lists what is left to do",
+    ]
+
+
+def test_what_was_skipped_on_the_way_back_is_not_back_where_it_began() -> None:
+    """A person has accepted that the node is left: neither the state nor the stages pass over it."""
+    skipped = [step(id_, S.SKIPPED, actor="bob", reason="it is dead") for id_ in LEFT]
+    status = a_way_back(*UNWELL, *skipped, RunChanged(state=R.FELL_BACK))
+    left = farewell(status)
+    assert left.title == "identity: fell back, but for 5 skipped steps"
+    assert left.subtitle == "run r · 5 of 5 steps of the way back finished"
+    lines = [row[0].text for row in _stage_rows(status)]
+    assert "-" in lines
+
+
+def _stage_rows(status: RunStatus) -> tuple[tuple[Text, ...], ...]:
+    table = progress(status, estimate(status.plan), BEGAN + 60).sections[1].body[0]
+    assert isinstance(table, Table)
+    return table.rows
 
 
 def test_last_words_tell_how_to_go_on() -> None:
