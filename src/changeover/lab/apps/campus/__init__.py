@@ -1,6 +1,7 @@
 """Campus: servlets on Tomcat, to which clients come directly, and which is changed in a maintenance window."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -16,6 +17,9 @@ from changeover.lab.operator_file import access_by_ssh
 from changeover.lab.reset import database_script
 from changeover.lab.roles import once
 from changeover.lab.seed import Seed
+
+WINDOW = timedelta(hours=4)
+"""How long the window of the operator's file is open, from when it is written."""
 
 PORT, TESTERS_PORT, JMX_PORT, PAGE_PORT = 8080, 8443, 9000, 8081
 _FILES = Path(str(resources.files("changeover.lab.apps.campus"))) / "files"
@@ -126,7 +130,10 @@ class Campus(Application):
         for name, text in repository.scripts(self.releases[-1]).items():
             (scripts / name).write_bytes(text)
         head, *others = site["application"]["nodes"]
+        now = datetime.now(UTC)
         values = {
+            "opens": f"{now:%Y-%m-%d %H:%M}",
+            "closes": f"{now + WINDOW:%H:%M}",
             "hosts": "\n".join(f"  {host['name']}: {host['address']}" for host in site["hosts"]),
             "access": access_by_ssh(site),
             "nodes": ", ".join((head, *others)),
