@@ -20,7 +20,8 @@
         │   └── LockTimeoutError    a lock was not to be had within the declared time; safe to try again
         ├── ApplicationError        a capability: missing binding, unexpected answer
         │   └── BusyError           the same was still at work there; it has ended, and nothing was begun
-        └── AccessError             an access gate: no packet filter, no rights, or it reports another state
+        ├── AccessError             an access gate: no packet filter, no rights, or it reports another state
+        └── NotifierError           people could not be told: nobody took the message
 
 The exit code that the terminal returns for each is in `changeover.cli`.
 """
@@ -41,6 +42,7 @@ __all__ = [
     "LockTimeoutError",
     "LockedError",
     "NobodyListensError",
+    "NotifierError",
     "PortError",
     "RefusedError",
     "SpecError",
@@ -137,3 +139,7 @@ class BusyError(ApplicationError):
 
 class AccessError(PortError):
     """An access gate cannot be closed or opened, or its host reports another state than the one set."""
+
+
+class NotifierError(PortError):
+    """A message to people was not taken by whoever delivers it. Its text holds no part of the address."""

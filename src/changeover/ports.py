@@ -425,6 +425,19 @@ class Access(Protocol):
         ...
 
 
+# Notifiers
+
+
+class Notifier(Protocol):
+    """A way to tell people something. Nothing comes back, and nothing of the site is changed by it."""
+
+    name: str
+
+    async def send(self, title: str, text: str) -> None:
+        """Return once whoever delivers it has taken it; `NotifierError` if nobody has, within 30 s."""
+        ...
+
+
 @dataclass(frozen=True)
 class World:
     """All ports of one site, by the names the operator gave."""
@@ -435,3 +448,4 @@ class World:
     application: Application
     clock: Clock
     access: Mapping[str, Access] = field(default_factory=dict)
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)

@@ -59,7 +59,10 @@ def make_world(site: Site, release: Release, secrets: Secrets) -> World:
     application = driver("application", "bindings")(
         site, release, secrets=secrets, hosts=hosts, databases=databases
     )
-    return World(hosts, balancers, databases, application, SystemClock(), access)
+    notifiers = {
+        notice.name: driver("notifier", "apprise")(notice, secrets=secrets) for notice in release.notices
+    }
+    return World(hosts, balancers, databases, application, SystemClock(), access, notifiers)
 
 
 @asynccontextmanager

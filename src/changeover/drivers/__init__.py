@@ -6,6 +6,7 @@ A driver is found by name through the entry point group `changeover.drivers`; th
     balancer.NAME     (config: BalancerConfig, *, secrets: Secrets, hosts: Mapping[str, Host]) -> Balancer
     database.NAME     (config: DatabaseConfig, *, secrets: Secrets, hosts: Mapping[str, Host]) -> Database
     access.NAME       (config: AccessConfig, *, site: Site, secrets: Secrets, hosts: Mapping[str, Host]) -> Access
+    notifier.NAME     (notice: Notice, *, secrets: Secrets) -> Notifier
     application.NAME  (site: Site, release: Release, *, secrets: Secrets, hosts: Mapping[str, Host],
                        databases: Mapping[str, Database]) -> Application
 

@@ -7,7 +7,7 @@ import msgspec
 
 from changeover.engine.owner import Owner
 from changeover.model.plan import Budget, Stage
-from changeover.model.release import Cause
+from changeover.model.release import Cause, Moment
 from changeover.model.states import RunState, StepState
 
 POLICY = "policy"
@@ -125,7 +125,16 @@ class Warned(_Event, frozen=True, tag="warned"):
     reason: str
 
 
-Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken | Warned
+class Told(_Event, frozen=True, tag="told"):
+    """People were told of what the event `of` is about (0: of the end of the run) or, if `error` says why, not."""
+
+    notice: str
+    moment: Moment
+    of: int
+    error: str = ""
+
+
+Event = Created | Claimed | RunChanged | FallbackBegun | StepChanged | CommandTaken | Warned | Told
 
 
 def leads_to(event: Event) -> RunState | None:

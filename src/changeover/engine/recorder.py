@@ -15,7 +15,7 @@ from changeover.engine.writer import Writer
 EVIDENCE = 4000
 """How many characters of one text are kept."""
 
-_TEXTS = ("evidence", "reason", "hint", "refused")
+_TEXTS = ("evidence", "reason", "hint", "refused", "error")
 
 
 class Recorder:
@@ -41,6 +41,8 @@ class Recorder:
         self._now = now
         self._redact = redact
         self._observer = observer
+        self.durable = status.seq
+        """The number of the last event that is."""
         self._tell([lease.claimed])
 
     def record(
@@ -71,6 +73,7 @@ class Recorder:
         )
 
     def _tell(self, events: Sequence[Event]) -> None:
+        self.durable = max(self.durable, *(event.seq for event in events))
         if self._observer:
             for event in events:
                 with suppress(Exception):  # who looks on must not be able to stop the run

@@ -23,10 +23,11 @@ from changeover.engine.recorder import Recorder
 from changeover.engine.records import uncollected
 from changeover.engine.scheduler import Scheduler
 from changeover.engine.stepping import Guard, Stepper
+from changeover.engine.telling import Teller
 from changeover.errors import ChangeoverError, FencedError, JournalError
 from changeover.model.moments import told
 from changeover.model.plan import Stage, Step
-from changeover.model.states import SATISFIED, RunState, StepState
+from changeover.model.states import ENDED, SATISFIED, RunState, StepState
 from changeover.ports import World
 
 S, R = StepState, RunState
@@ -78,6 +79,7 @@ class Runner:
         self._notes = watching.Notes()
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> RunStatus:
         """Conduct it until it ends, or until only a person can move it on; return where it stands.
@@ -105,11 +107,12 @@ class Runner:
                     watchers[-1].add_done_callback(self._watch_ended)
                 await self._recover()
             await self._conduct()
+            await self._teller.settle()
             self._fault("ending")
             return self._status
         finally:
             alarm = [self._alarm] if self._alarm else []
-            await _cancel([*watchers, *alarm, *self._flight.tasks()])
+            await _cancel([*watchers, *alarm, *self._telling.values(), *self._flight.tasks()])
             with suppress(ChangeoverError):  # then the lease ends by itself
                 await self._journal.release(self._lease)
 
@@ -125,6 +128,9 @@ class Runner:
             redact=self._redact,
             observer=self._observer,
             fault=self._fault,
+        )
+        self._teller = Teller(
+            self._status, self._recorder, self._world.notifiers, self._world.clock.sleep, self._telling
         )
         self._stepper = Stepper(
             self._status,
@@ -186,7 +192,9 @@ class Runner:
         await self._look_at_the_clock()
         await self._judge()
         await self._launch()
-        return await self._at_rest()
+        last = await self._at_rest()
+        self._teller.tell()
+        return last
 
     async def _recover(self) -> None:
         """What was in flight when the last conductor ended is in doubt: look at all of it, at once."""
@@ -346,7 +354,7 @@ class Runner:
         elif commands.turns_back(status):
             await self._turn_to(commands.turn_back(status, status.reason, POLICY))
         elif status.state is R.RUNNING:
-            await self._recorder.record(_rest(status))
+            await self._come_to(_rest(status))
         if status.ended:
             return True
         if status.state is R.RUNNING:
@@ -358,11 +366,17 @@ class Runner:
 
     async def _turn_to(self, event: Event) -> None:
         """Record how an aborted run goes on; on its way back it executes another plan."""
-        await self._recorder.record(event)
+        await self._come_to(event)
         if self._status.falling_back:
             self._graph = Graph(self._status.plan)
             self._reschedule()
             self._wake.set()
+
+    async def _come_to(self, event: Event) -> None:
+        """Record it; people are told of the end of the run before that, as nothing can be recorded after it."""
+        if isinstance(event, RunChanged) and event.state in ENDED:
+            await self._teller.tell_end(event)
+        await self._recorder.record(event)
 
     def _is_left(self, step: Step) -> bool:
         return not step.person and self._status.steps[step.id].state not in SATISFIED

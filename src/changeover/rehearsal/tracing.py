@@ -8,6 +8,7 @@ from changeover.engine.events import (
     FallbackBegun,
     RunChanged,
     StepChanged,
+    Told,
     Warned,
 )
 
@@ -32,4 +33,6 @@ def said(event: Event) -> str:
             line = f"{event.step} is {event.state}{f': {why}' if why else ''}"
         case Warned():
             line = event.reason
+        case Told():
+            line = f"{event.notice} {f'is not told ({event.error})' if event.error else 'is told'}: {event.moment}"
     return line

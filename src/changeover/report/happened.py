@@ -8,6 +8,7 @@ from changeover.engine.events import (
     FallbackBegun,
     RunChanged,
     StepChanged,
+    Told,
     Warned,
 )
 from changeover.model.states import RunState, StepState
@@ -53,6 +54,14 @@ def _told(event: Event) -> tuple[str, str, str, Tone]:  # noqa: PLR0911 - one fo
             return "run", "back", f"by {event.actor}{_because(event.reason)} ({count} steps)", Tone.BAD
         case Warned():
             return "clock", "warns", event.reason, Tone.DOUBT
+        case Told():
+            what = f"{event.notice}: {event.moment}"
+            return (
+                "notice",
+                "failed" if event.error else "told",
+                f"{what}{_because(event.error)}",
+                Tone.DOUBT if event.error else Tone.QUIET,
+            )
         case CommandTaken():
             to = f" {event.step}" if event.step else ""
             chosen = f" with {event.answer}" if event.answer else ""

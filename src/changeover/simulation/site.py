@@ -26,6 +26,7 @@ from changeover.simulation.compatibility import Abilities, abilities_of, ability
 from changeover.simulation.database import SimulatedDatabase
 from changeover.simulation.durations import Durations
 from changeover.simulation.host import SimulatedHost
+from changeover.simulation.notifier import Mailbox, SimulatedNotifier
 from changeover.simulation.state import NEVER, Entrance, Gate, Machine, Pool, Server, SimulatedNode, Store
 
 Transition = Callable[["SimulatedSite"], None]
@@ -111,6 +112,7 @@ class SimulatedSite:
         self.answers = {it.ask: it.answer for it in release.expectations} if release else {}
         for it in self.nodes.values():
             it.watchdog = it.watched = "watchdog_running" in able
+        self.mailboxes = {notice.name: Mailbox() for notice in release.notices} if release else {}
         self.orphans: list[Orphan] = []
         self.orphans_end = False
         self._due = NEVER
@@ -129,6 +131,7 @@ class SimulatedSite:
             self.application,
             self.clock,
             {gate.name: SimulatedAccess(gate, self) for gate in self.site.access},
+            {name: SimulatedNotifier(name, self) for name in self.mailboxes},
         )
         self.flows: list[Flow] = []
         self.revision = 0
@@ -149,6 +152,7 @@ class SimulatedSite:
         it.clients = self.clients.copy()
         it.deployments = {name: deployment.copy() for name, deployment in self.deployments.items()}
         it.answers = dict(self.answers)
+        it.mailboxes = {name: mailbox.copy() for name, mailbox in self.mailboxes.items()}
         it.orphans, it.orphans_end, it._due = list(self.orphans), self.orphans_end, self._due
         it._open()
         return it

@@ -7,6 +7,6 @@ GROUP = "changeover.drivers"
 
 
 def registered(port: str) -> tuple[str, ...]:
-    """The names of the drivers for a port: `host`, `balancer`, `database`, `access` or `application`."""
+    """The names of the drivers for a port: `host`, `balancer`, `database`, `access`, `notifier` or `application`."""
     found = (entry.name.partition(".") for entry in entry_points(group=GROUP))
     return tuple(sorted({name for kind, _, name in found if kind == port}))
