@@ -17,7 +17,7 @@ from changeover.model.values import Observation, Presence
 from changeover.ports import Answer, Applied, Clock, restoring
 from changeover.simulation import Fault, LoopClock, SimulatedSite, aimed, differences, run
 from changeover.strategies import STRATEGIES
-from tests.sites import EXPAND, a_release, a_site
+from tests.sites import EXPAND, MESSENGER, a_release, a_site
 
 SERVERS = {"servers": {"public": "app1"}}
 MIGRATION = {"migration": msgspec.to_builtins(EXPAND), "lock_timeout": 1.0}
@@ -97,6 +97,21 @@ CHANGES = [
     ),
     Case(_op("access.close", "gate"), _op("access.open", "gate")),
     Case(_op("access.open", "gate"), _op("access.close", "gate"), [_op("access.close", "gate")]),
+    Case(
+        _op("application.flush", "mail", node="app1"),
+        _op("application.unflush", "mail", node="app1"),
+    ),
+    Case(
+        _op("application.unflush", "mail", node="app1"),
+        _op("application.flush", "mail", node="app1"),
+        [_op("application.flush", "mail", node="app1")],
+    ),
+    Case(_op("node.watchdog-stop", "app2"), _op("node.watchdog-start", "app2")),
+    Case(
+        _op("node.watchdog-start", "app2"),
+        _op("node.watchdog-stop", "app2"),
+        [_op("node.watchdog-stop", "app2")],
+    ),
     Case(_op("files.keep", "app1", **KEPT), _op("files.let-go", "app1", **KEPT)),
     Case(
         _op("files.let-go", "app1", **KEPT),
@@ -129,6 +144,7 @@ LOOKS = [
     _op("traffic.check", "public", servers=["app1", "app2"]),
     _op("host.check", "app1", path="/", disk_free=1024, clock_skew=5.0),
     _op("database.check", "main"),
+    _op("application.expect", "notes", node="app1", answers={"qa_diagnostic": "OFF"}),
 ]
 
 PROVES = [
@@ -137,6 +153,9 @@ PROVES = [
     _op("node.build", "app1", release="v2"),
     _op("node.test", "app1", release="v1"),
     _op("log.check", "app1", label="start", logs=[], version="v1"),
+    _op("application.flushed", "mail", node="app1", stall=30.0, poll=2.0),
+    _op("application.clean", "app1"),
+    _op("node.stopped", "app1"),
 ]
 """Those that neither have a counterpart nor only look; each has a test of its own."""
 
@@ -158,7 +177,8 @@ async def _perform(operation: Operation, context: Context) -> str | Observation:
 def a_site_to_change(clock: Clock | None = None) -> SimulatedSite:
     """A simulated site with a migration that the application performs itself, up for a while."""
     plain = a_site()
-    bound = dict.fromkeys(("expand", "expanded", "unexpand", "build", "built", "test"), Unit("app.service"))
+    own = ("expand", "expanded", "unexpand", "build", "built", "test")
+    bound = dict.fromkeys((*own, *MESSENGER), Unit("app.service"))
     application = msgspec.structs.replace(
         plain.application, capabilities={**plain.application.capabilities, **bound}
     )
@@ -171,6 +191,9 @@ def a_site_to_change(clock: Clock | None = None) -> SimulatedSite:
         release=a_release(migrations=(change,)),
         abilities={},
     )
+    for name, node in site.nodes.items():
+        node.watchdog = node.watched = name == "app2"
+    site.answers["qa_diagnostic"] = "OFF"
     site.hosts["app1"].files[DDL["file"]] = b"# as it came\nauto.ddl = false\n"
     site.hosts["app1"].owned[DDL["file"]] = "640 0:33"
     site.hosts["app1"].log(MARKED["paths"][0], b"INFO v1 started\n")
