@@ -13,10 +13,13 @@ import pytest
 
 from changeover.drivers import nftables
 from changeover.drivers.secrets import Secrets
+from changeover.drivers.ssh import SshHost
 from changeover.errors import AccessError, SpecError
-from changeover.model.site import AccessConfig, HostConfig, Site, Ssh
+from changeover.lab.layout import APP_PORT
+from changeover.model.site import AccessConfig, Application, Become, HostConfig, Site, Ssh
 from changeover.ports import Access, Gating, Seen
 from changeover.simulation import SimulatedSite
+from tests.labkit import LabUnderTest, lab, lab_session
 from tests.nftkit import (
     CONDUCTOR,
     HOST,
@@ -29,6 +32,8 @@ from tests.nftkit import (
     gated_host,
 )
 from tests.sites import a_release, a_site
+
+__all__ = ["lab", "lab_session"]
 
 PUBLIC, OTHER, GUARDED, PAGE, ELSE = 8080, 8443, 9000, 8081, 8022
 """Two public ports, one that only the allowlist names, the page's, and one that is nobody's business."""
@@ -505,3 +510,49 @@ def test_sshs_port_is_refused() -> None:
     site = msgspec.structs.replace(site, hosts=hosts)
     with pytest.raises(SpecError, match="port 8080 is SSH's on app1"):
         nftables.create(site.access[0], site=site, secrets=Secrets(), hosts={})
+
+
+# On a host that boots
+
+
+@pytest.fixture
+async def in_the_lab(lab: LabUnderTest) -> AsyncIterator[tuple[LabUnderTest, Access, SshHost]]:
+    """A gate before a node of the lab, by SSH and sudo; another node is the public."""
+    ssh = Ssh(user="deploy", key=str(lab.key), known_hosts=str(lab.known_hosts))
+    configs = tuple(
+        HostConfig(name, lab.addresses[name], ssh=ssh, become=Become()) for name in ("app2", "app3")
+    )
+    gate = AccessConfig("public", "nftables", ("app2",), (APP_PORT,), outside=("app3",))
+    site = Site("lab", configs, Application("app", (), {}), access=(gate,))
+    hosts = {it.name: SshHost(it, secrets=Secrets(), hosts={}) for it in configs}
+    yield lab, nftables.create(gate, site=site, secrets=Secrets(), hosts=hosts), hosts["app2"]
+    for host in hosts.values():
+        await host.close()
+
+
+@pytest.mark.lab
+async def test_a_power_cut_leaves_it_closed_from_the_first_packet_on(
+    in_the_lab: tuple[LabUnderTest, Access, SshHost],
+) -> None:
+    """The host comes up closed before it has a network, lets the conductor in, and is opened by it."""
+    lab, access, connection = in_the_lab
+    where = f"app2:{APP_PORT}"
+    before = lab.run_on("app2", "nft list ruleset")
+    assert await access.seen_from("app3") == {where: Seen.APPLICATION}
+    await access.shut()
+    assert await access.seen_from("app3") == {where: Seen.REFUSED}
+    lab.world.cut_power("app2")
+    await connection.close()
+    lab.cluster.mend("app2")  # which asks its node from where the conductor is
+    lab.run_on("app2", "systemctl --wait is-system-running >/dev/null || :; systemctl is-active ssh.service")
+    assert [it.gating for it in (await access.state()).values()] == [Gating.CLOSED]
+    assert await access.seen_from("app3") == {where: Seen.REFUSED}
+    gate, network, node = (
+        int(lab.run_on("app2", f"systemctl show --property ActiveEnterTimestampMonotonic --value {unit}"))
+        for unit in ("changeover-lab-public.service", "ssh.service", "lab-app.service")
+    )
+    assert 0 < gate < min(network, node)
+    await access.reopen()
+    assert await access.seen_from("app3") == {where: Seen.APPLICATION}
+    assert lab.run_on("app2", "nft list ruleset") == before
+    assert lab.run_on("app2", "find /etc -name '*changeover*'") == ""
