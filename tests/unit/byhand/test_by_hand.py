@@ -17,6 +17,7 @@ from changeover.model.values import Secret
 from changeover.spec import load
 from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
+from tests.windowkit import a_gated_site, a_window
 
 SPEC = Path(__file__).parents[1] / "spec" / "site.yaml"
 DOWN = SqlMigration("001_kind", "ALTER TABLE t ADD kind text", "c1", down="ALTER TABLE t DROP kind")
@@ -146,3 +147,20 @@ def test_every_step_of_a_plan_and_of_its_way_back_can_be_done_by_hand(
 def test_every_kind_of_step_is_described() -> None:
     """What can be planned can be printed for people."""
     assert set(BY_HAND) == set(ACTIONS) | {"people.approve"}
+
+
+def test_a_window_can_be_carried_out_by_hand() -> None:
+    """The gate's own rules, the files kept and put back, the properties and what may stand in the logs."""
+    plan = a_window(a_gated_site())
+    for step in every_step(plan):
+        assert by_hand(step, plan), step.id
+    closing = next(step for step in plan.steps() if step.do.action == "access.close")
+    shut = by_hand(closing, plan)[0]
+    assert "table inet changeover_" in shut.text
+    assert "nft -f" in shut.text
+    reading = next(step for step in plan.steps() if step.do.action == "log.check")
+    marking = next(step for step in plan.steps() if step.do.action == "log.mark")
+    mark, look = by_hand(marking, plan)[0], by_hand(reading, plan)[0]
+    assert "grep --extended-regexp" in look.text
+    kept = look.text.split("$(cat ")[1].split(")")[0]
+    assert kept in mark.text
