@@ -63,13 +63,16 @@ def _restored(database: str, label: str, applied: Sequence[Step], begun: Begun) 
 def _nobody_wrote_since(taken: Step, begun: Begun) -> bool:
     """Whether the snapshot was taken while nobody was served by agreement, and nobody was let in afterwards.
 
-    Where nothing keeps people out but that the nodes are stopped, a start lets them in.
+    Where nothing keeps people out but that the nodes are stopped, a start lets them in; behind a closed access gate
+    the balancers let nobody in.
     """
     stages = begun.plan.stages
     place = next(place for place, stage in enumerate(stages) if taken in stage.steps)
     before = [step for stage in stages[:place] if stage.outage for step in stage.steps]
-    kept_out = any(it.do.action in KEEPS_OUT for stage in stages[:place] for it in stage.steps)
-    lets_in = LETS_IN if kept_out else LETS_IN | {"node.start"}
+    actions = {it.do.action for stage in stages[:place] for it in stage.steps}
+    lets_in = LETS_IN if actions & KEEPS_OUT else LETS_IN | {"node.start"}
+    if "access.close" in actions:
+        lets_in = lets_in - {"traffic.enter"}
     return (
         stages[place].outage
         and all(begun.done(step) for step in before)

@@ -46,6 +46,7 @@ def window(site: Site, release: Release, facts: Facts) -> Plan:
         it.node(site.head, first=True),
         *(it.node(node) for node in site.application.nodes if node != site.head),
         it.verify(),
+        it.enter(),
         *it.people(),
         it.open(),
         *it.finalize(),
@@ -62,7 +63,7 @@ def window(site: Site, release: Release, facts: Facts) -> Plan:
 def stage_names(head: str, others: Iterable[str]) -> tuple[str, ...]:
     """The stages that can be taken back, in their order."""
     before = ("prepare", "window", "close", "stop", "backup", "migrate")
-    return (*before, *(f"node-{name}" for name in (head, *others)), "open")
+    return (*before, *(f"node-{name}" for name in (head, *others)), "enter", "open")
 
 
 class _Window(Value, frozen=True):
@@ -120,14 +121,13 @@ class _Window(Value, frozen=True):
 
     def close(self) -> Stage:
         """Nobody comes in any more. Taken back, the testers agree before anybody does."""
-        steps = [blocks.close_access(gate, self.release) for gate in self.site.access]
+        gates = [blocks.close_access(gate, self.release) for gate in self.site.access]
         leaves = [blocks.leave(node, self.release) for node in self.nodes if node.servers]
-        steps += [drain for drain, _ in leaves]
-        steps += [_replaced(out, needs=(drain.id,)) for drain, out in leaves]
-        agreed = blocks.back(*self._signed_off(self.release.from_version))
-        last = steps[-1]
-        steps[-1] = _replaced(last, undo=(*agreed, *last.undo), undo_note="" if agreed else last.undo_note)
-        return self._closed("close", "Close the site", steps)
+        left = [drain for drain, _ in leaves]
+        left += [_replaced(out, needs=(drain.id,)) for drain, out in leaves]
+        lets_in = gates or left
+        lets_in[-1] = self._after_sign_off(lets_in[-1])
+        return self._closed("close", "Close the site", [*gates, *left])
 
     def stop(self) -> Stage:
         """Every node. Taken back, the old version starts, is seen well, and its log is read."""
@@ -202,14 +202,16 @@ class _Window(Value, frozen=True):
             self._closed("go", "Go or no-go", [go]),
         )
 
+    def enter(self) -> Stage:
+        """Behind closed gates the pools fill before anybody tries it: so that it is tried as everybody will come."""
+        steps = self._entering() if self.site.access else []
+        return self._closed("enter", "Bring every node into rotation, behind the closed gates", steps)
+
     def open(self) -> Stage:
         """Everybody comes in again. From here on a restore would lose what they write, so a person is asked for it."""
-        steps = [blocks.enter(node, self.release) for node in self.nodes if node.servers]
-        entered = tuple(step.id for step in steps)
-        steps += [
-            _replaced(blocks.open_access(gate, self.release), needs=entered) for gate in self.site.access
-        ]
-        return _replaced(self._closed("open", "Open the site", steps), back=Direction.ASK)
+        gates = [blocks.open_access(gate, self.release) for gate in self.site.access]
+        stage = self._closed("open", "Open the site", gates or self._entering())
+        return _replaced(stage, back=Direction.ASK)
 
     def finalize(self) -> tuple[Stage, ...]:
         """What gives up the way back."""
@@ -239,6 +241,17 @@ class _Window(Value, frozen=True):
         allowed = any(gate.allow for gate in self.site.access)
         affected = "everybody but the allowlist" if allowed else "everybody"
         return Stage(name, title, tuple(steps), affected=affected, outage=True)
+
+    def _entering(self) -> list[Step]:
+        return [blocks.enter(node, self.release) for node in self.nodes if node.servers]
+
+    def _after_sign_off(self, step: Step) -> Step:
+        """The step, which is taken back only when those who sign off agree to that; behind a gate they try all of it."""
+        filled = tuple(f"{BACK}{it.id}" for it in self._entering()) if self.site.access else ()
+        agreed = [
+            _replaced(it, needs=filled) for it in blocks.back(*self._signed_off(self.release.from_version))
+        ]
+        return _replaced(step, undo=(*agreed, *step.undo), undo_note="" if agreed else step.undo_note)
 
     def _stop(self, node: Node) -> Step:
         started = self._started(node, self.release.from_version, "old")

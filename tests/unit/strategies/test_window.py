@@ -15,6 +15,7 @@ from changeover.strategies.window import NEEDS, window
 from tests.windowkit import DDL, a_gated_site, a_window, a_windowed_release
 
 PLAN = a_window(a_gated_site(pools=True))
+BALANCED = msgspec.structs.replace(a_gated_site(pools=True), access=())
 
 
 def _names(plan: Plan) -> list[str]:
@@ -45,7 +46,7 @@ def test_the_stages_come_in_the_order_of_the_procedure() -> None:
     """Ahead of the window what can be; the head before the other; people before anybody comes in."""
     assert _names(PLAN) == [
         *("check", "prepare", "window", "close", "stop", "backup", "migrate"),
-        *("node-app2", "node-app1", "verify", "sign-off", "go", "open", "finalize"),
+        *("node-app2", "node-app1", "verify", "enter", "sign-off", "go", "open", "finalize"),
     ]
     validate(PLAN)
     foresight.refuse(PLAN)
@@ -121,9 +122,12 @@ def test_an_application_that_migrates_by_starting_is_restored_too() -> None:
 def test_the_way_back_is_the_procedure_in_reverse() -> None:
     """The latest node first, then the database, the files, the old version on every node, the testers, the opening."""
     back = _back("go")
-    assert list(back) == [
+    assert [name for name in back if name != "back-at-rest"] == [
         f"back-{it}"
-        for it in ("node-app1", "node-app2", "migrate", "backup", "stop", "close", "verify", "prepare")
+        for it in (
+            *("enter", "node-app1", "node-app2", "migrate", "backup"),
+            *("stop", "close", "verify", "prepare"),
+        )
     ]
     assert back["back-node-app2"] == [
         f"app2/{it}" for it in ("stop", "first-stop", "switch", "put-back", "put-back-2")
@@ -132,19 +136,28 @@ def test_the_way_back_is_the_procedure_in_reverse() -> None:
         f"app1/{it}" for it in ("old-mark", "start", "health", "old-log", "version")
     ]
     assert back["back-close"] == [
-        *("sign-off-lisa/approve", "sign-off-kirk/approve"),
-        *("app2/enter", "app1/enter", "public/open"),
+        *("app2/enter", "app1/enter"),
+        *("sign-off-lisa/approve", "sign-off-kirk/approve", "public/open"),
     ]
 
 
 def test_nobody_comes_in_on_the_way_back_before_the_testers_agree() -> None:
-    """What lets anybody in needs their gates; only they may give them."""
-    (stage,) = [it for it in fallback.from_the_end_of(_stage("go"), PLAN).stages if it.name == "back-close"]
-    gates = [step for step in stage.steps if step.person]
-    assert [gate.who for gate in gates] == [("lisa",), ("kirk",)]
-    for step in stage.steps:
-        if not step.person:
-            assert {gate.id for gate in gates} <= set(step.needs), step.id
+    """What lets anybody in needs their gates, which only they may give: the access gate, or the pools where there is none.
+
+    Behind the access gate the pools fill first, so that they try what everybody will come to.
+    """
+    for plan, filled, opened in (
+        (PLAN, ["app2/enter", "app1/enter"], ["public/open"]),
+        (a_window(BALANCED), [], ["app2/enter", "app1/enter"]),
+    ):
+        back = fallback.from_the_end_of(_stage("go", plan), plan)
+        (stage,) = [it for it in back.stages if it.name == "back-close"]
+        gates = [step for step in stage.steps if step.person]
+        assert [gate.who for gate in gates] == [("lisa",), ("kirk",)]
+        assert {f"{BACK}{it}" for it in filled} <= set(gates[0].needs)
+        for name in opened:
+            (step,) = [it for it in stage.steps if it.id == f"{BACK}{name}"]
+            assert {gate.id for gate in gates} <= set(step.needs), name
 
 
 def test_a_restore_is_agreed_to_only_when_the_site_was_open() -> None:
@@ -182,8 +195,7 @@ def test_finalize_gives_up_what_the_way_back_needs() -> None:
 
 def test_a_site_that_only_a_balancer_closes_is_opened_there() -> None:
     """The nodes leave the pool to close it, and enter it to open it, also on the way back."""
-    site = msgspec.structs.replace(a_gated_site(pools=True), access=())
-    plan = a_window(site)
+    plan = a_window(BALANCED)
     assert _steps("close", plan) == ["app1/drain", "app2/drain", "app1/out", "app2/out"]
     assert _steps("open", plan) == ["app1/enter", "app2/enter"]
     assert _back("go", plan)["back-close"][-2:] == ["app2/enter", "app1/enter"]

@@ -197,7 +197,7 @@ def window_stages(site: Site) -> list[str]:
     """The stages of a window that can be taken back."""
     others = (node.name for node in site.application.nodes if node != site.head)
     before = ["prepare", "window", "close", "stop", "backup", "migrate"]
-    return [*before, *(f"node-{name}" for name in (site.head.name, *others)), "open"]
+    return [*before, *(f"node-{name}" for name in (site.head.name, *others)), "enter", "open"]
 
 
 def _check_expectations(upgrade: written.Upgrade, site: Site, problems: Problems) -> None:
