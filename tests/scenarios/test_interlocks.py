@@ -10,10 +10,12 @@ import pytest
 
 from changeover.engine.events import Verb
 from changeover.engine.fold import RunStatus
-from changeover.model.plan import Plan, Step
+from changeover.lab.layout import APP_PORT
+from changeover.model.plan import Plan, Stage, Step
 from changeover.model.release import Cause, SqlMigration
-from changeover.model.site import Shell
+from changeover.model.site import AccessConfig, Shell
 from changeover.model.states import RunState, StepState
+from changeover.strategies import blocks
 from changeover.strategies.blocks import approve
 from tests.labkit import LabUnderTest
 from tests.scenarios.operator import Operator, upgraded
@@ -227,6 +229,50 @@ async def test_nothing_is_restored_from_an_unverified_snapshot(
     _mark_goes(fresh_lab)
     status = await _said(operator, Verb.APPROVE, "back/main/restore/approve")
     assert stopped_before(status, "back/main/restore").startswith("verified backup: no verified snapshot")
+
+
+async def test_a_gate_that_another_hand_opens_stops_the_work_behind_it(
+    fresh_lab: LabUnderTest, journal: Path
+) -> None:
+    """Given a site that is closed, when its rules are flushed by hand, then nothing is begun until it is closed again."""
+    operator = Operator(fresh_lab, journal)
+    spec = operator.conductor.spec
+    gate = AccessConfig(
+        "public",
+        "nftables",
+        ("app4",),
+        (APP_PORT,),
+        {str(APP_PORT): (fresh_lab.addresses["lb1"],)},
+        outside=("app3",),
+    )
+    site = msgspec.structs.replace(spec.site, access=(gate,))
+    operator.conductor.spec = msgspec.structs.replace(spec, site=site)
+    assert all(it.good for it in await operator.conductor.check())
+    plan = await operator.plan()
+    snapshot, _ = blocks.snapshot("main", "before-v2", plan.release)
+    closed = (approve("look", "a person looks"), msgspec.structs.replace(snapshot, needs=(GATE,)))
+    stages = (
+        Stage("close", "", (blocks.close_access(gate, plan.release),), outage=True),
+        Stage("work", "", closed, outage=True),
+        Stage("open", "", (blocks.open_access(gate, plan.release),)),
+    )
+    status = await operator.conductor.run(
+        msgspec.structs.replace(plan, stages=stages),
+        actor="test",
+        reason="test",
+        on_stop="return",
+        observer=operator._see,
+    )
+    assert status.steps_in(StepState.WAITING) == [GATE], status.reason
+    fresh_lab.run_on("app4", "nft flush ruleset")
+    status = await _said(operator, Verb.APPROVE, GATE)
+    assert stopped_before(status, snapshot.id).startswith(
+        "the site is closed: public on app4 (its table is not in force"
+    )
+    assert operator.started(snapshot.id) == 0
+    fresh_lab.run_on("app4", status.reason.partition("`")[2].partition("`")[0])
+    assert (await operator.retry(snapshot.id)).state is RunState.DONE
+    assert fresh_lab.run_on("app4", "nft list ruleset; find /etc -name '*changeover*'") == ""
 
 
 def _bind(operator: Operator, **bindings: Shell) -> None:

@@ -94,7 +94,8 @@ class NftablesAccess:
         if (rules, kept_unit, link, live) == (script.NONE,) * 4:
             return GateState(Gating.OPEN, "nothing of the gate is there")
         if live == script.NONE:
-            return GateState(Gating.PARTLY, "its table is not in force: it is closed from the next boot on")
+            mend = f"nft -f {self._gate.rules}"
+            return GateState(Gating.PARTLY, f"its table is not in force; `{mend}` there puts it back")
         try:
             table = parse_table(live)
         except ValueError as error:
