@@ -134,6 +134,9 @@ class Campus(Application):
         values = {
             "opens": f"{now:%Y-%m-%d %H:%M}",
             "closes": f"{now + WINDOW:%H:%M}",
+            "closing": f"{now:%H:%M}",
+            "going": f"{now + WINDOW / 2:%H:%M}",
+            "opening": f"{now + WINDOW * 3 / 4:%H:%M}",
             "hosts": "\n".join(f"  {host['name']}: {host['address']}" for host in site["hosts"]),
             "access": access_by_ssh(site),
             "nodes": ", ".join((head, *others)),
