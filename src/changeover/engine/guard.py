@@ -153,9 +153,7 @@ class Guard:
         if step.do.action != "node.stop" or step.id.startswith(BACK):
             return None
         questions = [it.ask for it in self._release.expectations]
-        seen = await _each(
-            questions, lambda ask: self._or_none(self._world.application.ask(ask, step.do.target))
-        )
+        seen = await _each(questions, lambda ask: self._answer(ask, step.do.target))
         answers = {ask: it.value if it and it.ok else "" for ask, it in seen.items()}
         site = ObservedSite(answers=answers)
         return _first([interlocks.as_expected(site, self._release.expectations)])
@@ -273,13 +271,11 @@ class Guard:
     async def _node(self, name: str) -> ObservedNode:
         """What is well runs; what is not is asked whether it does."""
         application = self._world.application
-        health, version = await asyncio.gather(
-            nodes.health(application, name), self._or_none(application.ask("version", name))
-        )
+        health, version = await asyncio.gather(nodes.health(application, name), self._answer("version", name))
         said = version.value if version and version.ok else ""
         if health.good:
             return ObservedNode(version=said)
-        running = await self._or_none(application.ask("running", name))
+        running = await self._answer("running", name)
         return ObservedNode(running=running is None or running.ok, ailment=health.evidence, version=said)
 
     async def _unflushed(self, name: str) -> str:
@@ -287,7 +283,7 @@ class Guard:
         application = self._world.application
         if not application.can("unflushed"):
             return "0"
-        answer = await self._or_none(application.ask("unflushed", name))
+        answer = await self._answer("unflushed", name)
         if answer and answer.ok:
             return answer.value
         return "" if (await application.ask("running", name)).ok else "0"
@@ -327,10 +323,13 @@ class Guard:
         named = operation.params.get("servers", {})
         return interlocks.its_own_servers(operation.target, named, self._nodes[operation.target].servers)
 
-    @staticmethod
-    async def _or_none(asking: Awaitable[T]) -> T | None:
+    async def _answer(self, capability: str, node: str) -> Answer | None:
+        """What the node answers, None if it does not.
+
+        The question is asked in here: one made outside would never be awaited where this is cancelled first.
+        """
         try:
-            return await asking
+            return await self._world.application.ask(capability, node)
         except PortError:
             return None
 

@@ -1,5 +1,7 @@
 """The interlocks as they are asked about a live site."""
 
+import asyncio
+import gc
 from collections.abc import Callable
 
 import msgspec
@@ -67,6 +69,20 @@ async def test_a_migration_is_stopped_without_its_verified_snapshot() -> None:
     refused(await guard.before(migrate, STAGE))
     await site.databases["main"].verify_snapshot(label)
     assert await guard.before(migrate, STAGE) is None
+
+
+async def test_a_look_that_is_cancelled_leaves_no_question_unasked() -> None:
+    """At whatever moment: nothing warns at the operator's terminal of what was never awaited."""
+    site = a_simulated_site()
+    await site.clock.sleep(60)
+    guard = Guard(_plan(), site.world, "run")
+    for turns in range(1, 12):
+        looking = asyncio.ensure_future(guard.before(step("app1/drain"), STAGE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait([looking])
+        gc.collect()
 
 
 async def test_a_node_in_rotation_is_not_stopped() -> None:
