@@ -18,16 +18,21 @@ MOST = 3
 def advice(status: RunStatus, *, conducted: bool = True) -> Iterator[str]:
     """A line for each choice that a person has; nothing while the run needs nobody."""
     failed = status.steps_in(StepState.FAILED)
-    if status.ended or status.in_flight or (status.state is RunState.RUNNING and not failed):
+    at_work = status.in_flight or (status.state is RunState.RUNNING and not failed)
+    if at_work and not conducted and not status.ended:
+        yield "`changeover resume`" + ("; it looks first at what was in flight" if status.in_flight else "")
+    if at_work or status.ended:
         return
     if only_finalize_left(status):
         yield "`changeover finalize` gives up the way back, when you are content"
         return
-    steps = {step.id: step for step in status.plan.steps()} if failed else {}
+    waiting = status.steps_in(StepState.WAITING)
+    steps = {step.id: step for step in status.plan.steps()} if failed or waiting else {}
     for id_ in failed[:MOST]:
         yield from _after_a_failure(steps[id_])
-    for id_ in status.steps_in(StepState.WAITING)[:MOST]:
-        yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`"
+    for id_ in waiting[:MOST]:
+        who = f", as {' or '.join(steps[id_].who)} (`--as NAME`)" if steps[id_].who else ""
+        yield f"`changeover approve {id_}`, or `changeover refuse {id_} --reason …`{who}"
     if status.state is RunState.STOPPED:
         yield from () if failed else _after_a_stop(status)
         yield _way_out(status)

@@ -9,6 +9,7 @@ from changeover.model.states import SATISFIED, RunState, StepState
 from changeover.model.values import Json
 from changeover.model.words import count
 from changeover.report.advice import advice, set_aside
+from changeover.report.clock import clock_summary, clock_words, untold
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from changeover.report.estimate import ENTER, LEAVE, Estimate
 from changeover.report.run import only_finalize_left
@@ -52,7 +53,7 @@ def progress(
     left = 0.0 if status.ended else remaining(status, times)
     pace = f"{elapsed} so far" + (f", about {seconds(left)} to go" if left else "")
     sections = [
-        Section("", (Text(" · ".join((pace, *in_rotation(status)))),)),
+        Section("", (Text(" · ".join((pace, *in_rotation(status)))), *clock_words(status, now))),
         Section("", (_stages(status, times, stage, now),)),
     ]
     if stage is not None:
@@ -61,9 +62,10 @@ def progress(
         )
     sections += [Section("", notes) for notes in [tuple(_notes(status, conducted=conducted))] if notes]
     sections += [Section("", (Text(conductor, Tone.QUIET),))] if conductor else []
+    alone = "" if conducted or status.ended else ", without a conductor"
     return Document(
         title=f"{status.plan.site.name}: {status.plan.release.from_version} → {status.plan.release.to_version}",
-        subtitle=f"run {status.run} · {_state(status)}",
+        subtitle=f"run {status.run} · {_state(status)}{alone}",
         sections=tuple(sections),
     )
 
@@ -202,6 +204,7 @@ def _notes(status: RunStatus, *, conducted: bool) -> Iterator[Text]:
         yield Text(f"{id_} skipped: {status.steps[id_].evidence or 'its node was set aside'}", Tone.BAD)
     if status.state in (RunState.STOPPED, RunState.PAUSED, RunState.ABORTED) and status.reason:
         yield Text(f"{status.state}: {status.reason}", Tone.DOUBT)
+    yield from (Text(words, Tone.DOUBT) for words in untold(status))
     yield from (Text(f"next: {words}", Tone.STRONG) for words in advice(status, conducted=conducted))
 
 
@@ -218,8 +221,6 @@ def farewell(status: RunStatus) -> Document:
     finished = sum(status.counts[state] for state in SATISFIED)
     steps = count(sum(status.counts.values()), "step") + (" of the way back" if status.falling_back else "")
     notes = list(_notes(status, conducted=False))
-    if status.in_flight:
-        notes.append(Text("next: `changeover resume`; it looks first at what was in flight", Tone.STRONG))
     if status.run:
         notes.append(Text(f"report: `changeover report {status.run}`"))
     state = _state(status)
@@ -259,5 +260,7 @@ def status_summary(
             | ({"progress": notes[name]} if name in notes and step.state is StepState.RUNNING else {})
             for name, step in status.steps.items()
         },
+        "latest_safe_moment": clock_summary(status),
+        "untold": list(untold(status)),
         "next": list(advice(status, conducted=conducted)),
     }

@@ -131,6 +131,17 @@ def test_after_an_interlocks_stop_a_retry_of_what_was_skipped_is_advised() -> No
     assert list(advice(status, conducted=False))[-1].startswith("after any of these `changeover resume`")
 
 
+def test_a_run_that_nobody_conducts_says_so() -> None:
+    """What is in flight is not called at work: the next conductor looks at it first."""
+    status = fold("r", PLAN, history(*UPGRADED[:5]))
+    document = progress(status, estimate(PLAN), BEGAN + 9, conducted=False)
+    assert document.subtitle == "run r · running, without a conductor"
+    assert list(advice(status, conducted=False)) == [
+        "`changeover resume`; it looks first at what was in flight"
+    ]
+    assert list(advice(status)) == []
+
+
 def test_a_refused_gate_says_by_whom_and_why() -> None:
     """And what may follow: it is asked again, passed over, or the run goes back."""
     plan = a_plan([a_gate("sure")], [a_step("b")])
