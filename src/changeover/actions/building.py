@@ -37,7 +37,7 @@ class Test:
     kind: ClassVar[str] = "node.test"
     params: ClassVar[type[Params]] = OfRelease
 
-    async def observe(self, operation: Operation, context: Context) -> Observation:
+    async def observe(self, operation: Operation, context: Context) -> Observation:  # noqa: ARG002 - no look tells
         """Never done by looking: only a test that was seen to its end tells."""
         return absent(f"{operation.target} was not tested to the end")
 

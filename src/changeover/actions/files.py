@@ -81,7 +81,10 @@ class _Copies:
 
     async def claim(self) -> None:
         """See that the directory is ours to write to."""
-        if await self.listed() is None and await self._host.tree(self.directory) is not None:
+        there = await self._host.tree(self.directory) or {}
+        if await self.listed() is None and any(
+            name != "." for name in there
+        ):  # a write that failed leaves it empty
             raise StepError(
                 f"{self.directory} is there already, and no run has kept anything in it",
                 hint="move it away, or name another directory under `upgrade.kept`",

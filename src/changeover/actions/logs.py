@@ -11,7 +11,7 @@ import msgspec
 from changeover.actions.base import Context, Params
 from changeover.actions.hosts import HostOf
 from changeover.checks import logs
-from changeover.errors import StepError
+from changeover.errors import PortError, StepError
 from changeover.model.plan import Operation
 from changeover.model.release import LogWatch
 from changeover.model.values import Observation, Outcome, absent, done, unknown
@@ -117,16 +117,25 @@ class CheckLog:
 
     async def perform(self, operation: Operation, context: Context) -> Observation:
         """Look once; what a person has accepted stands, and is told. What has come since then they have not seen."""
-        seen = await self.observe(operation, context)
+        try:
+            seen = await self.observe(operation, context)
+        except PortError as error:
+            if self._accepted(error.message, context):
+                return done(f"accepted, though it cannot be read: {error.message}")
+            raise
         if seen.done:
             return seen
-        if context.answer == ACCEPT and seen.evidence in context.failed:
+        if self._accepted(seen.evidence, context):
             return done(f"accepted: {seen.evidence}")
         raise StepError(
             seen.evidence,
             hint=f"set right what it tells of; `changeover retry {context.step} --with {ACCEPT} --reason …` "
             "lets it stand",
         )
+
+    @staticmethod
+    def _accepted(said: str, context: Context) -> bool:
+        return context.answer == ACCEPT and said in context.failed
 
 
 class ForgetMarks:

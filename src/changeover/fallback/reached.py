@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from changeover.model.plan import Direction, Plan, Stage, Step
+import msgspec
+
+from changeover.model.plan import Direction, Operation, Plan, Stage, Step
 from changeover.model.values import Value
 
 MIGRATES = frozenset({"database.migrate", "database.command"})
@@ -47,10 +49,19 @@ class Begun:
         self.reached = reached
         self.stages = [it for it in reversed(reachable(plan)) if direction(it, plan) is not Direction.KEEP]
         self.changed = {it.do.target for it in plan.steps() if it.id in reached and it.do.action in MIGRATES}
+        self._unkept = [
+            Operation("files.put-back", it.do.target, it.do.params)
+            for it in plan.steps()
+            if it.do.action == "files.keep" and it.id in reached and reached[it.id].skipped
+        ]
 
     def steps(self, stage: Stage) -> list[Step]:
-        """Those of the stage that were begun, in their order."""
-        return [step for step in stage.steps if step.id in self.reached and not step.person]
+        """Those of the stage that were begun, in their order. What was never kept is not put back."""
+        begun = [step for step in stage.steps if step.id in self.reached and not step.person]
+        return [self._possible(step) for step in begun] if self._unkept else begun
+
+    def _possible(self, step: Step) -> Step:
+        return msgspec.structs.replace(step, undo=tuple(it for it in step.undo if it.do not in self._unkept))
 
     def done(self, step: Step) -> bool:
         """Whether it was wholly done, and not skipped."""

@@ -148,6 +148,9 @@ class _Window(Value, frozen=True):
     def migrate(self) -> Stage:
         """Every script in its order. Taken back, each database is restored as a whole, whatever has changed it."""
         changes = {change.database: change for change in self.release.migrations}
+        rest = [
+            _replaced(blocks.stopped(node, self.release), id=f"{node.name}/at-rest") for node in self.nodes
+        ]
         steps: list[Step] = []
         for database in self.site.databases:
             change = changes.get(database.name, Migrations(database.name))
@@ -159,9 +162,10 @@ class _Window(Value, frozen=True):
                 *blocks.migrations(change, "expand", self.label, self.release),
                 *blocks.migrations(change, "contract", self.label, self.release),
             ]
-            steps += blocks.chain(*(_replaced(it, needs=(), undo=()) for it in scripts))
+            chained = blocks.chain(*(_replaced(it, needs=(), undo=()) for it in scripts))
+            steps += [_replaced(chained[0], needs=tuple(it.id for it in rest)), *chained[1:]]
         title = "Run every script of the databases, in its order"
-        return self._closed("migrate", title, steps)
+        return self._closed("migrate", title, [*rest, *steps] if steps else ())
 
     def node(self, node: Node, *, first: bool = False) -> Stage:
         """One node. The head starts twice where properties are to be set for its first start."""

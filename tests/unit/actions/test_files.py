@@ -7,7 +7,7 @@ import pytest
 
 from changeover.actions import ACTIONS, Context
 from changeover.actions.files import differences
-from changeover.errors import StepError
+from changeover.errors import HostError, StepError
 from changeover.model.plan import Facts, Operation
 from changeover.model.values import Presence
 from changeover.simulation import SimulatedSite
@@ -86,6 +86,16 @@ async def test_what_somebody_else_keeps_there_is_not_overwritten(site: Simulated
     with pytest.raises(StepError, match="is there already, and no run has kept anything in it"):
         await _do("files.keep", site)
     assert _files(site)["/srv/kept/app1/mine"] == b"x"
+
+
+async def test_what_a_full_disk_has_left_is_no_obstacle(site: SimulatedSite) -> None:
+    """Directories with nothing in them belong to nobody."""
+    site.fill("app1")
+    with pytest.raises(HostError, match="No space left on device"):
+        await _do("files.keep", site)
+    site.fill("app1", full=False)
+    await _do("files.keep", site)
+    assert await _see("files.keep", site) is Presence.DONE
 
 
 async def test_a_copy_that_was_changed_is_put_nowhere(site: SimulatedSite) -> None:

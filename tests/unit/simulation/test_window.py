@@ -108,7 +108,7 @@ def test_the_way_back_from_each_step_brings_everything_back(stage: str) -> None:
         ended = RunState.ABORTED if untouched else RunState.FELL_BACK
         assert played.status.state is ended, (step.id, played.status.reason)
         changed = differences(played.before, played.site.state())
-        migrated = begun.index(stage) >= begun.index("migrate")
+        migrated = begun.index(stage) >= begun.index("migrate") and not step.id.endswith("/at-rest")
         kept = [it for it in changed if it.startswith("databases.main.snapshots.")]
         assert changed == kept, (step.id, changed)
         assert len(kept) == migrated, step.id

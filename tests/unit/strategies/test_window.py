@@ -94,19 +94,21 @@ def test_without_properties_and_logs_the_head_starts_once() -> None:
 
 def test_every_script_runs_in_its_order_after_an_entry_in_the_ledger() -> None:
     """By the entry the way back restores the database in any case; no script is taken back by itself."""
-    migrate = _stage("migrate")
-    assert [step.id for step in migrate.steps] == [
+    *rest, entry, one, two = _stage("migrate").steps
+    assert [step.id for step in rest] == ["app1/at-rest", "app2/at-rest"]
+    assert [step.id for step in (entry, one, two)] == [
         f"main/{it}" for it in ("expand/window-to-v2", "expand/001_kind", "contract/002_legacy")
     ]
-    assert [step.needs for step in migrate.steps[1:]] == [(step.id,) for step in migrate.steps[:-1]]
-    assert {(step.restore, step.undo) for step in migrate.steps} == {("before-v2", ())}
+    assert set(entry.needs) == {step.id for step in rest}
+    assert (one.needs, two.needs) == ((entry.id,), (one.id,))
+    assert {(step.restore, step.undo) for step in (entry, one, two)} == {("before-v2", ())}
     assert _back("migrate")["back-migrate"] == ["main/restore"]
 
 
 def test_an_application_that_migrates_by_starting_is_restored_too() -> None:
     """Nothing is declared of its database; a migration by a command of its own runs on the head."""
     plan = a_window(migrations=())
-    assert _steps("migrate", plan) == ["main/expand/window-to-v2"]
+    assert _steps("migrate", plan)[2:] == ["main/expand/window-to-v2"]
     assert _back("node-app2", plan)["back-migrate"] == ["main/restore"]
     command = CommandMigration("upgrade", "migrate", "migrated", "app2")
     site = a_gated_site()
@@ -115,7 +117,7 @@ def test_an_application_that_migrates_by_starting_is_restored_too() -> None:
         site, application=msgspec.structs.replace(site.application, capabilities=bound)
     )
     plan = a_window(site, migrations=(Migrations("main", (command,)),))
-    assert _steps("migrate", plan) == ["main/expand/window-to-v2", "main/expand/upgrade"]
+    assert _steps("migrate", plan)[2:] == ["main/expand/window-to-v2", "main/expand/upgrade"]
     foresight.refuse(plan)
 
 
@@ -165,6 +167,15 @@ def test_a_restore_is_agreed_to_only_when_the_site_was_open() -> None:
     assert "main/restore/approve" not in _back("go")["back-migrate"]
     assert _back("open")["back-migrate"] == ["main/restore/approve", "main/restore"]
     assert _back("open")["back-open"][0] == "open/approve"
+
+
+def test_what_a_person_has_not_kept_is_not_put_back() -> None:
+    """A backup that was skipped, with a reason, does not hold up the way back."""
+    reached = {step.id: fallback.Reached() for stage in PLAN.stages[:8] for step in stage.steps}
+    whole = {step.id for step in fallback.way_back(PLAN, reached).steps()}
+    reached["app2/keep"] = fallback.Reached(done=False, skipped=True)
+    without = {step.id for step in fallback.way_back(PLAN, reached).steps()}
+    assert whole - without == {f"{BACK}app2/put-back"}
 
 
 def test_the_files_of_properties_are_kept_in_any_case() -> None:
