@@ -162,10 +162,10 @@ class Conductor(Attached):
         """Read the operator's file; `SpecError` with everything that is wrong with it."""
         return cls(load(path), journal)
 
-    async def check(self) -> list[Verdict]:
-        """A verdict on everything that the upgrade relies on; changes nothing."""
+    async def check(self, *, notify: bool = False) -> list[Verdict]:
+        """A verdict on everything that the upgrade relies on; changes nothing. Told to `notify`, it sends a trial message."""
         site, release = self.spec.site, self.spec.release
-        return await live.check(site, release, await self._world(site, release))
+        return await live.check(site, release, await self._world(site, release), notify=notify)
 
     async def plan(self) -> Plan:
         """What would be done, made from the file and from what the live site shows now; changes nothing.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from changeover.checks import access, databases, deployments, machines, nodes, traffic
+from changeover.checks import access, databases, deployments, machines, nodes, people, traffic
 from changeover.model.plan import Facts
 from changeover.model.release import Release
 from changeover.model.site import Site
@@ -16,8 +16,11 @@ def servers_of(site: Site, balancer: str) -> dict[str, str]:
     return {node.name: node.servers[balancer] for node in site.application.nodes if balancer in node.servers}
 
 
-async def check(site: Site, release: Release, world: World) -> list[Verdict]:
-    """A verdict on every host, node, pool, database and access gate, in that order."""
+async def check(site: Site, release: Release, world: World, *, notify: bool = False) -> list[Verdict]:
+    """A verdict on every host, node, pool, database and access gate, in that order; told to `notify`, on notices too.
+
+    Those are sent a message then: nothing else tells whether they arrive.
+    """
     needs_rights = {host.name for host in site.hosts if host.become}
     limits = release.limits
     asked: list[Awaitable[Verdict]] = []
@@ -42,6 +45,8 @@ async def check(site: Site, release: Release, world: World) -> list[Verdict]:
         its = world.access[gate.name]
         asked += [access.usable(its), access.state(its, Gating.OPEN)]
         asked += [access.seen(its, gate, outside, Gating.OPEN) for outside in gate.outside]
+    if notify:
+        asked += [people.told(notifier, site.name) for notifier in world.notifiers.values()]
     return list(await asyncio.gather(*asked))
 
 

@@ -52,10 +52,15 @@ async def schema(settings: Settings) -> None:
 
 
 @command(app, "changeover check --json")
-async def check(settings: Settings) -> Exit:
+async def check(
+    settings: Settings,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Send everybody under `notify` a trial message, too.")
+    ] = False,
+) -> Exit:
     """Look at the live site: a verdict with evidence on everything that the upgrade relies on."""
     conductor = settings.conductor
-    verdicts = await conductor.check()
+    verdicts = await conductor.check(notify=notify)
     good = all(verdict.good for verdict in verdicts)
     settings.output.answer(
         {"site": conductor.spec.site.name, "good": good, "verdicts": verdicts},

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from changeover.checks import databases, machines, site
-from changeover.model.release import Limits
-from changeover.model.values import Outcome
+from changeover.model.release import Limits, Notice
+from changeover.model.values import Outcome, Secret
 from changeover.ports import AdminState, Command, Database, Host, Result, ServerFacts
+from changeover.simulation import SimulatedSite
 from tests.sites import a_release, a_simulated_site, a_site
 
 
@@ -130,3 +131,19 @@ async def test_room_that_cannot_be_seen_is_unknown() -> None:
     world = simulated.world
     verdict = await databases.room(world.databases["main"], world.hosts["db1"], "/var", 0)
     assert verdict.outcome is Outcome.UNKNOWN
+
+
+async def test_people_are_sent_a_trial_only_when_that_is_asked_for() -> None:
+    """A message that says it is one; who does not take it has a bad verdict, and the rest is looked at all the same."""
+    notices = tuple(Notice(name, Secret(env=name)) for name in ("ops", "lee"))
+    release = a_release(notices=notices)
+    simulated = SimulatedSite(a_site(), "v1", release=release)
+    simulated.mailboxes["lee"].full = True
+    plain = await site.check(a_site(), release, simulated.world)
+    assert not any(verdict.subject.startswith("notice") for verdict in plain)
+    verdicts = await site.check(a_site(), release, simulated.world, notify=True)
+    ops, lee = verdicts[-2:]
+    assert (ops.subject, ops.outcome) == ("notice ops", Outcome.GOOD)
+    assert (lee.subject, lee.outcome) == ("notice lee", Outcome.BAD)
+    assert lee.evidence == "lee was not told: the mailbox is full"
+    assert [title for title, _ in simulated.mailboxes["ops"].messages] == ["identity: a trial"]
