@@ -1,11 +1,15 @@
-"""Campus: its repository, without a cluster."""
+"""Campus: its repository and its operator's file, without a cluster."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from changeover.lab.apps.campus import repository
+from changeover.lab import operations
+from changeover.lab.apps.campus import WINDOW, repository
+from changeover.lab.directory import Directory
+from changeover.lab.layout import DatabaseKind, Layout
+from changeover.spec import load
 
 
 def _git(*arguments: str, stdin: bytes = b"") -> str:
@@ -52,3 +56,20 @@ def test_the_same_sources_give_the_same_repository() -> None:
 def test_scripts_come_in_their_order() -> None:
     """The second one's text needs what the first one made."""
     assert list(repository.scripts("2.4.1")) == ["CAM-869.sql", "CAM-878.sql"]
+
+
+def test_its_operator_would_write_a_window(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file loads: a window of some hours from now on, scripts in their order, testers who are let in."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    layout = Layout(nodes=2, release="2.4.0", database=DatabaseKind.MARIADB, app="campus")
+    Directory("lab").create(layout)
+    site = operations.find("lab").site()
+    file = layout.application.write_operator_file(site)
+    assert file
+    spec = load(file)
+    window, [change], [gate] = spec.release.window, spec.release.migrations, spec.site.access
+    assert window
+    assert window.closes - window.opens == WINDOW.total_seconds()
+    assert [it.name for it in change.expand] == ["CAM-869", "CAM-878"]
+    assert gate.allow == {"8443": (site["visitors"]["tester"],), "9000": (site["visitors"]["watcher"],)}
+    assert spec.site.head.name == "app1"
