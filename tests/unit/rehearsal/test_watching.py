@@ -10,6 +10,7 @@ from changeover.rehearsal.watching import Watcher
 from changeover.simulation import LoopClock, SimulatedSite, Traffic, run
 from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
+from tests.windowkit import a_window
 
 PLAN = STRATEGIES["rolling"](a_site(), a_release(keep_serving=3), Facts())
 STEPS = {step.id: step for step in PLAN.steps()}
@@ -118,3 +119,26 @@ def test_without_its_database_nobody_can_be_served_and_that_is_excused() -> None
 
     assert seen(dies, SimulatedSite.mend, before=lambda watcher: watcher.struck("db1")) == set()
     assert "nothing is lost" in seen(dies, SimulatedSite.mend)
+
+
+def closed_seen(stage: str, live: bool) -> set[str]:
+    """The rules that are broken in that stage of a window, while its gate is closed on one host, and on the other so or not."""
+
+    async def work(clock: LoopClock) -> set[str]:
+        plan = a_window()
+        site = SimulatedSite(plan.site, "v1", clock, release=plan.release)
+        now = next(it for it in plan.stages if it.name == stage)
+        site.gates["public"].entrances["app1"].live = True
+        site.gates["public"].entrances["app2"].live = live
+        site.settle()
+        watcher = Watcher(plan, "run", site, active=lambda: now.steps[:1], stage=lambda: now)
+        return {violation.rule for violation in watcher.violations}
+
+    return run(work)
+
+
+def test_whoever_could_come_in_while_nobody_is_to_be_served_is_seen() -> None:
+    """In every stage but those that close the gate and open it, whatever is kept for the next boot."""
+    assert closed_seen("backup", live=False) == {"the site is closed"}
+    assert closed_seen("backup", live=True) == set()
+    assert closed_seen("open", live=False) == set()
