@@ -2,10 +2,12 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from random import Random
 
 import msgspec
@@ -214,12 +216,25 @@ class Rehearser:
         return tallied(explorer, outcomes)
 
 
+def leaves_with_its_parent() -> None:
+    """End this worker process as soon as the one that began it has gone, however that went."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 _rehearser: Rehearser | None = None
 
 
 def _prepare(
     plan: bytes, actions: dict[str, Action], kind: type[SimulatedSite], steps: list[str], seed: int
 ) -> None:
+    leaves_with_its_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the rehearsal means its first process
     global _rehearser  # noqa: PLW0603 -- a worker process has but this one
     _rehearser = Rehearser(Plan.from_json(plan), actions, kind, steps, seed)
