@@ -27,6 +27,13 @@ class Tty(io.StringIO):
         return True
 
 
+class Closed(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
 class HurryingClock:
     """Now, and ahead of it by all that was waited for: waiting takes no time."""
 

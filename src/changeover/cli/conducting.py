@@ -74,7 +74,7 @@ async def conduct(
             for it in answers
         ],
     }
-    output.answer(said, lambda: farewell(left))
+    output.last_words(said, lambda: farewell(left))
     return code
 
 

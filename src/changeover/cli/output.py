@@ -4,6 +4,7 @@ import codecs
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -91,6 +92,19 @@ class Output:
             return
         said = document()
         self.print(terminal.render(said) if isinstance(said, Document) else terminal.styled(said), self.out)
+
+    def last_words(self, value: Any, document: Callable[[], Document]) -> None:
+        """Say what a run came to, for which nobody may be listening any more: the exit code is the run's all the same.
+
+        Where standard output leads nowhere, a person is told on standard error.
+        """
+        try:
+            self.answer(value, document)
+        except OSError:
+            reader_gone()
+            if not self.json:
+                with suppress(OSError):
+                    self.print(terminal.render(document()), self.err)
 
     def item(self, value: Any) -> None:
         """One value as a line of JSON."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from changeover.cli import conducting
+from changeover.cli import conducting, output
 from changeover.cli.command import Settings
 from changeover.cli.conducting import conduct
 from changeover.cli.exits import Exit
@@ -21,7 +21,7 @@ from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
 from changeover.model.states import RunState, StepState
 from tests.enginekit import Scripted, a_gate, a_plan, a_step, a_world
-from tests.terminalkit import Tty
+from tests.terminalkit import Closed, Tty
 
 PLAN = a_plan([a_step("a")], [a_step("b")])
 
@@ -75,6 +75,20 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_a_reader_who_has_gone_changes_nothing_about_the_exit_code(
+    conducted: Conducted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `changeover run | head`: the run goes on, its code is told, and a person reads the rest elsewhere."""
+    gone: list[bool] = []
+    monkeypatch.setattr(output, "reader_gone", lambda: gone.append(True))
+    conducted.settings.output = Output(out=Closed(), err=io.StringIO())
+    task = await conducted.begin(PLAN, "return")
+    conducted.action.hold["a"].set()
+    assert await task is Exit.DONE
+    assert gone == [True]
+    assert "identity: done\n" in conducted.settings.output.err.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("on_stop", ["wait", "return"])

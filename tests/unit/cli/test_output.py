@@ -16,19 +16,12 @@ from changeover.engine.memory import MemoryJournal
 from changeover.model.states import StepState
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
 from tests.enginekit import a_plan, a_step
-from tests.terminalkit import Tty
+from tests.terminalkit import Closed, Tty
 
 LONG = "word " * 60
 DOCUMENT = Document(
     "Title", sections=(Section("", (Table((Column("a"), Column("b")), (cells("1", LONG),)),)),)
 )
-
-
-class Closed(io.StringIO):
-    """A pipe whose reader has gone."""
-
-    def write(self, _: str) -> int:
-        raise BrokenPipeError
 
 
 def test_a_pipe_gets_whole_lines_without_control_sequences() -> None:
