@@ -48,6 +48,7 @@ WRITTEN, WORKED_ON, DONE = 10, 20, 30
 LINES = 20
 """After so many records a storage log is closed, and worked off."""
 PAUSE = 0.2
+ON_ITS_WAY = 5.0
 
 
 class MisconfiguredError(Exception):
@@ -422,22 +423,30 @@ def clean(installation: Installation) -> None:
 
 
 def account(installation: Installation) -> dict[str, Any]:
-    """What came of all messages so far. One that is on its way counts as lost until it has arrived."""
-    book = exchange(installation.sink, "GET")
-    arrived = Counter((name, number) for name, number, _ in map(str.split, book.splitlines()))
+    """What came of all messages that were drawn before; what has not arrived within `ON_ITS_WAY` seconds is lost."""
+    arrived = _arrived(installation)
     with installation.connect() as database:
         rows = database.execute("SELECT deployment, number, sent FROM message WHERE number > 0").fetchall()
     recorded = {(name, str(number)): sent for name, number, sent in rows}
     highest: dict[str, int] = {}
     for name, number in (*arrived, *recorded):
         highest[name] = max(highest.get(name, 0), int(number))
-    all_of_them = {(name, str(number)) for name, last in highest.items() for number in range(1, last + 1)}
+    drawn = {(name, str(number)) for name, last in highest.items() for number in range(1, last + 1)}
+    end = time.monotonic() + ON_ITS_WAY
+    while drawn - set(arrived) and time.monotonic() < end:
+        time.sleep(PAUSE)
+        arrived = _arrived(installation)
     return {
-        "messages": len(all_of_them),
-        "lost": sorted(" ".join(message) for message in all_of_them - set(arrived)),
+        "messages": len(drawn),
+        "lost": sorted(" ".join(message) for message in drawn - set(arrived)),
         "doubled": sorted(" ".join(message) for message, times in arrived.items() if times > 1),
-        "unrecorded": sorted(" ".join(message) for message in arrived if not recorded.get(message)),
+        "unrecorded": len([message for message in drawn if not recorded.get(message)]),
     }
+
+
+def _arrived(installation: Installation) -> "Counter[tuple[str, str]]":
+    lines = exchange(installation.sink, "GET").splitlines()
+    return Counter((name, number) for name, number, _ in map(str.split, lines))
 
 
 def main(command: str) -> int:
