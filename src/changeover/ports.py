@@ -369,11 +369,12 @@ class Application(Protocol):
 
 
 class Gating(StrEnum):
-    """What a host reports of a gate: nothing of it is there, all of it, or neither."""
+    """What a host reports of a gate: nothing of it is there, all of it, or neither. *unknown*: it does not answer."""
 
     OPEN = "open"
     CLOSED = "closed"
     PARTLY = "partly"
+    UNKNOWN = "unknown"
 
 
 class GateState(Value, frozen=True):
@@ -401,7 +402,7 @@ class Access(Protocol):
     name: str
 
     async def state(self) -> Mapping[str, GateState]:
-        """Each of its hosts by name, as the host itself reports it now."""
+        """Each of its hosts by name, as the host itself reports it now, if it does."""
         ...
 
     async def shut(self) -> Mapping[str, GateState]:

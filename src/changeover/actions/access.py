@@ -8,7 +8,7 @@ from changeover.actions.base import Context, Params
 from changeover.actions.looking import Look
 from changeover.actions.waiting import until
 from changeover.checks import access
-from changeover.errors import StepError
+from changeover.errors import AccessError, StepError
 from changeover.model.plan import Operation
 from changeover.model.values import Observation, Verdict, absent, done
 from changeover.ports import Access, Gating
@@ -42,6 +42,8 @@ class _Turn:
         """Ask every host, then look from outside; whatever is missing, all of it is safely done again."""
         states = await _gate(operation, context).state()
         said = "; ".join(f"{host}: {it.evidence}" for host, it in states.items())
+        if any(it.gating is Gating.UNKNOWN for it in states.values()):
+            raise AccessError(f"{operation.target}: {said}", hint="see whether the hosts are alive")
         if any(it.gating is not self.wanted for it in states.values()):
             return absent(said)
         verdicts = await asyncio.gather(*_seen(operation, context, self.wanted))

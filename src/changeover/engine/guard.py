@@ -13,7 +13,7 @@ import msgspec
 
 from changeover import foresight, interlocks
 from changeover.checks import nodes
-from changeover.errors import PortError
+from changeover.errors import AccessError, PortError
 from changeover.foresight import ENTERS_ROTATION, LEAVES_ROTATION, MOVES_TRAFFIC, NEEDS_BACKUP, STOPS_SERVING
 from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
 from changeover.model.plan import ACTIVE, BACK, Operation, Plan, Stage, Step, snapshot_label
@@ -231,13 +231,20 @@ class Guard:
     # What is seen
 
     async def _closed(self, step: Step, stage: Stage) -> Verdict | None:
-        """While nobody is to be served, the access gates are closed: as each of their hosts says, whoever was there."""
+        """While nobody is to be served, the access gates are closed: as each of their hosts says, whoever was there.
+
+        On the way back a host that is dead does not hold up the others: its gate is closed when it boots.
+        """
         if not foresight.touches_what_is_served(step.do):
             return None
         gates = foresight.kept_closed(stage, self._plan)
         entrances: dict[str, frozenset[str]] = {}
         for gate, hosts in (await _each(gates, lambda gate: self._world.access[gate].state())).items():
             for host, it in hosts.items():
+                if it.gating is Gating.UNKNOWN:
+                    if step.id.startswith(BACK):
+                        continue
+                    raise AccessError(f"{gate}: {it.evidence}", hint=f"see whether {host} is alive")
                 shut = it.gating is Gating.CLOSED
                 where = f"{gate} on {host}" if shut else f"{gate} on {host} ({it.evidence})"
                 entrances[where] = frozenset(() if shut else (interlocks.ANYBODY,))

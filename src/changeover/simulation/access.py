@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from changeover.errors import AccessError
 from changeover.model.site import AccessConfig
-from changeover.ports import GateState, Seen
+from changeover.ports import GateState, Gating, Seen
 from changeover.simulation.calls import Work
 
 if TYPE_CHECKING:
@@ -22,11 +23,9 @@ class SimulatedAccess:
         self._site = site
 
     async def state(self) -> Mapping[str, GateState]:
-        """Every entrance, as it is now."""
-        for host in self._config.hosts:
-            await self._look("state", host)
-        entrances = self._site.gates[self.name].entrances
-        return {host: GateState(it.gating, it.evidence) for host, it in entrances.items()}
+        """Every entrance whose host answers, as it is now."""
+        states = await asyncio.gather(*map(self._state, self._config.hosts))
+        return dict(zip(self._config.hosts, states, strict=True))
 
     async def shut(self) -> Mapping[str, GateState]:
         """First for the next boot, then now."""
@@ -52,6 +51,14 @@ class SimulatedAccess:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    async def _state(self, host: str) -> GateState:
+        try:
+            await self._look("state", host)
+        except AccessError as error:
+            return GateState(Gating.UNKNOWN, error.message)
+        it = self._site.gates[self.name].entrances[host]
+        return GateState(it.gating, it.evidence)
 
     def _seen(self, host: str) -> Seen:
         site = self._site

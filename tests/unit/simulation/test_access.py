@@ -86,11 +86,15 @@ async def test_who_meets_a_node_that_is_stopped_is_counted() -> None:
 
 
 async def test_a_dead_host_is_not_seen() -> None:
-    """Whether it is closed cannot be told."""
+    """Whether it is closed cannot be told; of the others it can."""
     site = a_gate()
     site.kill("app1")
+    states = await site.world.access["public"].state()
+    assert [it.gating for it in states.values()] == [Gating.UNKNOWN, Gating.OPEN]
+    assert states["app1"].evidence.startswith("app1: no answer")
     with pytest.raises(AccessError, match="app1: no answer"):
-        await site.world.access["public"].state()
+        await site.world.access["public"].shut()
+    assert site.gates["public"].entrances["app2"].live
     assert (await site.world.access["public"].seen_from("lb1"))["app1:8443"] is Seen.SILENT
 
 
@@ -210,6 +214,25 @@ def test_on_the_way_back_it_must_be_closed_too() -> None:
         assert (await it.say(Verb.CONTINUE)).state is RunState.FELL_BACK
         states = await it.site.world.access["public"].state()
         assert {state.gating for state in states.values()} == {Gating.OPEN}
+
+    run(play, grain=0.5)
+
+
+def test_a_host_that_dies_holds_up_the_way_there_and_not_the_way_back() -> None:
+    """Whether its gate is closed cannot be told: a person decides. Back, the other node is taken back."""
+
+    async def play(clock: LoopClock) -> None:
+        async def dies(site: SimulatedSite) -> None:
+            site.kill("app1")
+
+        it = Windowed(clock, "app2/first-mark", dies)
+        status = await it.go()
+        assert (status.state, status.cause) == (RunState.STOPPED, Cause.INTERLOCK)
+        assert status.reason.startswith(
+            "the interlocks of app2/first-start could not be asked: public: app1: no answer"
+        )
+        status = await it.say(Verb.ABORT)
+        assert status.steps["back/app2/switch"].state is StepState.DONE
 
     run(play, grain=0.5)
 

@@ -40,7 +40,7 @@ class NftablesAccess:
 
     async def state(self) -> Mapping[str, GateState]:
         """Each host, as its table, its files and its unit are now."""
-        return await self._everywhere(self._look)
+        return await self._everywhere(self._seen)
 
     async def shut(self) -> Mapping[str, GateState]:
         """Close it for everybody but the allowlist and this conductor's own address, as each host sees it."""
@@ -87,6 +87,12 @@ class NftablesAccess:
     async def _reopen(self, host: str) -> GateState:
         await self._run(host, script.open_again(self._gate))
         return self._must(host, await self._look(host), Gating.OPEN)
+
+    async def _seen(self, host: str) -> GateState:
+        try:
+            return await self._look(host)
+        except HostError as error:
+            return GateState(Gating.UNKNOWN, error.message)
 
     async def _look(self, host: str) -> GateState:
         answer = await self._run(host, script.look(self._gate))
