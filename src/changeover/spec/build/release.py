@@ -140,6 +140,7 @@ def build_release(
         properties=build_properties(upgrade),
         logs=build_logs(upgrade),
         sign_off=tuple(map(str, upgrade.sign_off)),
+        afterwards=tuple(map(str, upgrade.afterwards)),
         window=window,
         duties=build_duties(upgrade.schedule, window, people, problems),
         people=people,

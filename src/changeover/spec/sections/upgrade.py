@@ -167,6 +167,7 @@ class Upgrade(Section):
     properties: Annotated[list[Property], OneOrMany()] = []
     logs: Annotated[list[Log], OneOrMany()] = []
     sign_off: Annotated[list[Name], OneOrMany()] = []
+    afterwards: Annotated[list[Text], OneOrMany()] = []
     window: Window | None = None
     schedule: Schedule = {}
     people: People = {}
