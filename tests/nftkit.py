@@ -33,6 +33,7 @@ HOST = {4: "198.18.7.1", 6: "fd00:7::1"}
 OUTSIDE = {4: "198.18.7.9", 6: "fd00:7::9"}
 TESTER = {4: "198.18.7.8", 6: "fd00:7::8"}
 CONDUCTOR = "198.18.7.7"
+SSHD = 22
 
 ISOLATED = ("unshare", "--net", "--mount", "--fork", "--kill-child", "sh", "-c")
 ETC = (
@@ -131,7 +132,7 @@ class GatedHost(_There):
         super().__init__("app1", HOST[4], host)
 
     async def execute(self, invocation: shell.Invocation) -> Output:
-        line = f"SSH_CONNECTION='{CONDUCTOR} 5000 {HOST[4]} 22' {invocation.line.removeprefix('exec ')}"
+        line = f"SSH_CONNECTION='{CONDUCTOR} 5000 {HOST[4]} {SSHD}' {invocation.line.removeprefix('exec ')}"
         entered = f"exec {self._there.entering()} sh -c {shlex.quote(line)}"
         return await super().execute(replace(invocation, line=entered))
 

@@ -397,6 +397,25 @@ async def test_a_connection_with_the_page_goes_on(real: RealGate) -> None:
         assert [await page(), await page()] == [b"503"] * 2
 
 
+async def test_what_others_redirect_is_closed_too(real: RealGate) -> None:
+    """As the ports that containers publish: they are elsewhere by the time that a firewall sees them."""
+    real.host.run(
+        "nft -f - <<'END'\n"
+        "table ip published {\n\tchain prerouting {\n\t\ttype nat hook prerouting priority dstnat;\n"
+        f"\t\ttcp dport {{ {PUBLIC}, {GUARDED} }} redirect to :{ELSE}\n\t}}\n}}\nEND"
+    )
+    real.servers.pop(PUBLIC).close()
+    real.servers.pop(GUARDED).close()
+    ports = (PUBLIC, GUARDED)
+    async with connected(real, OUTSIDE[4], PUBLIC) as public:
+        assert await public() == b"200"
+        await real.access.shut()
+        with pytest.raises(ConnectionResetError):
+            await public()
+    assert [await ask(real, OUTSIDE[4], port) for port in ports] == [b"503", b""]
+    assert [await ask(real, CONDUCTOR, port) for port in ports] == [b"200", b"200"]
+
+
 async def test_without_a_page_the_public_is_refused() -> None:
     """At once: with a reset, not by silence."""
     async with real_gate(a_gated_site(page=0)) as real:
@@ -496,6 +515,16 @@ async def test_a_conductor_from_nowhere_closes_nothing(
     """It would not get in again."""
     monkeypatch.setattr("tests.nftkit.CONDUCTOR", "")
     with pytest.raises(AccessError, match="does not tell from where the conductor comes"):
+        await real.access.shut()
+    assert await real.gating() is Gating.OPEN
+
+
+async def test_the_port_that_the_conductor_comes_by_is_never_closed(
+    real: RealGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is on the host: the file has the port that the conductor dials."""
+    monkeypatch.setattr("tests.nftkit.SSHD", PUBLIC)
+    with pytest.raises(AccessError, match="the conductor comes to app1 by port 8080: it is not closed"):
         await real.access.shut()
     assert await real.gating() is Gating.OPEN
 

@@ -127,14 +127,18 @@ class NftablesAccess:
         if self._configs[host].driver == "local":
             return ()
         answer = await self._hosts[host].run(Command(script.conductor()))
-        text = answer.stdout.strip().partition("%")[0]
         try:
-            address = ip_address(text)
+            source, _, _, port = answer.stdout.split()
+            address, came_by = ip_address(source.partition("%")[0]), int(port)
         except ValueError:
             raise AccessError(
                 f"{self.name}: {host} does not tell from where the conductor comes ({said(answer)})",
                 hint="its login shell has no SSH_CONNECTION",
             ) from None
+        if came_by in (*self._gate.closed, self._gate.page):
+            raise AccessError(
+                f"{self.name}: the conductor comes to {host} by port {came_by}: it is not closed"
+            )
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         return (ip_network(address),)

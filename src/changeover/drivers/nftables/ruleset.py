@@ -17,6 +17,7 @@ REDIRECT_PRIORITY = -110
 """Before the redirections of others, which containers have."""
 
 BEGINS = "tcp flags & (fin | syn | rst | ack) == syn"
+NFT = "/usr/sbin/nft"
 DIRECTORY = "/etc/changeover"
 UNITS = "/etc/systemd/system"
 WANTS = f"{UNITS}/sysinit.target.wants"
@@ -197,7 +198,7 @@ def unit(gate: Gate) -> str:
         "Before=network-pre.target shutdown.target\n"
         "Conflicts=shutdown.target\n\n"
         "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
-        f"ExecStart=/usr/sbin/nft -f {gate.rules}\n"
+        f"ExecStart={NFT} -f {gate.rules}\n"
     )
 
 

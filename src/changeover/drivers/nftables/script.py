@@ -2,18 +2,20 @@
 
 from shlex import quote
 
-from changeover.drivers.nftables.ruleset import DIRECTORY, WANTS, Gate, removal, unit
+from changeover.drivers.nftables.ruleset import DIRECTORY, NFT, WANTS, Gate, removal, unit
 
 NONE = "none"
 
 
+_NEEDED = (
+    f"[ -x {NFT} ] || {{ echo 'nftables is not installed there ({NFT})' >&2; exit 1; }}",
+    "[ -d /run/systemd/system ] || { echo 'systemd does not run there: nothing would close the gate at boot' >&2; exit 1; }",
+)
+
+
 def requirements() -> str:
     """Print what nftables calls itself; the complaint names what is missing."""
-    return (
-        "command -v nft >/dev/null || { echo 'nftables is not installed there' >&2; exit 1; }\n"
-        "[ -d /run/systemd/system ] || { echo 'systemd does not run there: nothing would close the gate at boot' >&2; exit 1; }\n"
-        "nft list tables >/dev/null && nft --version"
-    )
+    return "\n".join([*_NEEDED, "nft list tables >/dev/null && nft --version"])
 
 
 def close(gate: Gate) -> str:
@@ -24,6 +26,7 @@ def close(gate: Gate) -> str:
     return "\n".join(
         [
             "set -e",
+            *_NEEDED,
             f"nft -c -f {gate.rules}",
             "umask 022",
             f"mkdir -p {WANTS}",
@@ -63,5 +66,5 @@ def look(gate: Gate) -> str:
 
 
 def conductor() -> str:
-    """Print the address from which the SSH connection comes."""
-    return 'printf %s "${SSH_CONNECTION%% *}"'
+    """Print from where the SSH connection comes, and where it goes: address and port, twice."""
+    return 'printf %s "$SSH_CONNECTION"'
