@@ -87,10 +87,10 @@ class Step(Value, frozen=True):
 
 
 class Promise(Value, frozen=True):
-    """What a stage is to cost at the most; the receipt is held against it."""
+    """What a stage is to cost at the most; the receipt is held against it. None: nothing is promised of that."""
 
-    requests_failed: int = 0
-    sessions_cut: int = 0
+    requests_failed: int | None = 0
+    sessions_cut: int | None = 0
     writes_lost: int = 0
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from changeover.fallback import point_of_no_return
 from changeover.model.plan import Budget, Plan, Promise, Stage, Step
 from changeover.model.release import SqlMigration
 from changeover.model.values import Value
 from changeover.model.words import count
 from changeover.report.document import Column, Document, Figure, Section, Table, Text, Tone, cells
 from changeover.report.estimate import Estimate, estimate, rotation
+from changeover.report.promises import promised
 from changeover.report.words import seconds
 
 _WHERE = {"batch": "in one batch", "total": "in the whole run", "consecutive": "one after another"}
@@ -48,11 +50,7 @@ def plan_document(plan: Plan, *, steps: bool = True) -> Document:
         subtitle=f"plan {known.digest[:12]}",
         figures=(
             Figure("nodes", Text(str(len(site.application.nodes))), "of the application that are upgraded"),
-            Figure(
-                "serving",
-                Text(str(_least(known))),
-                f"nodes at the least; the floor is {release.keep_serving}",
-            ),
+            _serving(known),
             Figure(
                 "steps", Text(str(sum(1 for _ in plan.steps()))), f"in {count(len(plan.stages), 'stage')}"
             ),
@@ -60,6 +58,16 @@ def plan_document(plan: Plan, *, steps: bool = True) -> Document:
         ),
         sections=tuple(sections),
     )
+
+
+def _serving(known: Outline) -> Figure:
+    """How many nodes serve at the least, and what that is held against."""
+    if any(stage.outage for stage in known.plan.stages):
+        return Figure(
+            "serving", Text("0"), "nodes at the least: that is agreed, in stages that affect everybody"
+        )
+    floor = known.plan.release.keep_serving
+    return Figure("serving", Text(str(_least(known))), f"nodes at the least; the floor is {floor}")
 
 
 def _least(known: Outline) -> int:
@@ -111,21 +119,22 @@ def _shortened(seen: list[int], most: int = 5) -> list[int | str]:
 
 
 def _common_promise(plan: Plan) -> Iterator[Text]:
-    promises = {stage.promise for stage in plan.stages}
+    promises = set(promised(plan.stages))
     if len(promises) == 1:
         yield Text(f"Each stage promises: {_promise(promises.pop())}.")
 
 
 def _own_promise(stage: Stage, plan: Plan) -> Iterator[Text]:
-    if any(other.promise != stage.promise for other in plan.stages):
-        yield Text(f"It promises: {_promise(stage.promise)}.")
+    promises = promised(plan.stages)
+    if len(set(promises)) > 1:
+        yield Text(f"It promises: {_promise(promises[plan.stages.index(stage)])}.")
 
 
 def _promise(promise: Promise) -> str:
-    return (
-        f"{count(promise.requests_failed, 'request')} failed, {count(promise.sessions_cut, 'session')} cut, "
-        f"{count(promise.writes_lost, 'acknowledged write')} lost"
-    )
+    writes = f"{count(promise.writes_lost, 'acknowledged write')} lost"
+    if promise.requests_failed is None or promise.sessions_cut is None:
+        return f"{writes}; requests fail and sessions are cut, since nobody is served"
+    return f"{count(promise.requests_failed, 'request')} failed, {count(promise.sessions_cut, 'session')} cut, {writes}"
 
 
 def _steps(stage: Stage, known: Outline) -> Table:
@@ -203,8 +212,12 @@ def _failing(plan: Plan) -> Iterable[Text]:
     if plan.limits:
         at_once = ", ".join(f"{name} {places}" for name, places in plan.limits.items())
         yield Text(f"At once, at the most: {at_once}.")
-    if any(stage.finalize for stage in plan.stages):
+    last = point_of_no_return(plan)
+    if last and last.finalize:
         yield Text("The way back is given up in finalize alone, which waits for `changeover finalize`.")
+    elif last:
+        gates = [f", which waits for `changeover approve {step.id}`" for step in last.steps if step.person]
+        yield Text(f"There is no way back from {last.name} on{''.join(gates[:1])}.")
 
 
 def _budget(budget: Budget) -> str:

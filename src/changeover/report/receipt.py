@@ -24,20 +24,20 @@ class Held(StrEnum):
 
 
 class Loss(Value, frozen=True):
-    """One kind of loss: how many were seen (None: nobody looked), and how many were promised at the most.
+    """One kind of loss: how many were seen (None: nobody looked), and how many were promised at the most (None: any).
 
     `note` says what keeps the number from being the whole truth.
     """
 
     what: str
     seen: int | None
-    promised: int
+    promised: int | None
     note: str = ""
 
     @property
     def held(self) -> Held:
         """Kept only if all of it was measured."""
-        if self.seen is not None and self.seen > self.promised:
+        if self.seen is not None and self.promised is not None and self.seen > self.promised:
             return Held.BROKEN
         return Held.NOT_MEASURED if self.seen is None or self.note else Held.KEPT
 
@@ -101,6 +101,7 @@ def cost(ledgers: Iterable[Ledger], windows: Sequence[Window], promise: Promise)
     seen, written = figures_of(reaching), figures_of(writing)
     unanswered = sum(summary.requests.unanswered for summary in seen)
     unverified = sum(summary.writes.unverified for summary in written)
+    none_looked_for = unverified > 0 and unverified == sum(it.writes.acknowledged for it in written)
     return Cost(
         tuple(windows),
         requests=Loss(
@@ -117,7 +118,7 @@ def cost(ledgers: Iterable[Ledger], windows: Sequence[Window], promise: Promise)
         ),
         writes=Loss(
             "acknowledged writes lost",
-            _sum(summary.writes.missing for summary in written),
+            None if none_looked_for else _sum(summary.writes.missing for summary in written),
             promise.writes_lost,
             _note(writing, windows, unverified, "acknowledged but not looked for afterwards"),
         ),

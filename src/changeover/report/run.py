@@ -19,6 +19,7 @@ from changeover.probe.ledger import Ledger
 from changeover.report.duties import Duty, duties
 from changeover.report.estimate import Estimate, estimate
 from changeover.report.ledgers import Source
+from changeover.report.promises import promised, together
 from changeover.report.receipt import Cost, Window, cost
 
 ByHand = Callable[[Step, Plan], tuple[Instruction, ...]]
@@ -166,6 +167,9 @@ def run_report(
     if status.falling_back:
         whole = msgspec.structs.replace(plan, stages=(*plan.stages, *status.plan.stages))
     windows = _windows(whole, of_step, created.at, until)
+    promises = promised(whole.stages)
+    stages = _stages(whole, of_step, windows, ledgers, promises)
+    agreed = together(promises, (stage.cost for stage in stages))
     return RunReport(
         run=run,
         site=plan.site.name,
@@ -180,8 +184,8 @@ def run_report(
         reason=created.reason,
         why=status.reason if status.changed_at else "",
         finalize_left=only_finalize_left(status),
-        total=cost(ledgers, _joined(windows.values()), _promised(plan)),
-        stages=_stages(whole, of_step, windows, ledgers),
+        total=cost(ledgers, _joined(windows.values()), agreed),
+        stages=stages,
         decisions=tuple(_decision(event) for event in events if isinstance(event, CommandTaken)),
         skipped=tuple(_skipped(change) for change in _last(changes) if change.state is StepState.SKIPPED),
         takeovers=tuple(
@@ -223,10 +227,11 @@ def _stages(
     of_step: Mapping[str, list[StepChanged]],
     windows: Mapping[str, Window],
     ledgers: Sequence[Ledger],
+    promises: Sequence[Promise],
 ) -> tuple[StageReport, ...]:
     times = estimate(plan)
     reports = []
-    for stage in plan.stages:
+    for stage, promise in zip(plan.stages, promises, strict=True):
         window = windows.get(stage.name)
         steps = tuple(_step(step, of_step[step.id], times) for step in stage.steps)
         ends = [at for step in steps for attempt in step.attempts if (at := attempt.ended) is not None]
@@ -236,10 +241,10 @@ def _stages(
                 stage.title,
                 steps,
                 estimate=times.stages[stage.name].lasts,
-                promise=stage.promise,
+                promise=promise,
                 started=window.start if window else None,
                 took=max(ends) - window.start if window and ends else None,
-                cost=cost(ledgers, [window], stage.promise) if window else None,
+                cost=cost(ledgers, [window], promise) if window else None,
             )
         )
     return tuple(reports)
@@ -322,12 +327,3 @@ def _decision(event: CommandTaken) -> Decision:
 
 def _skipped(change: StepChanged) -> Skipped:
     return Skipped(change.at, change.step, change.actor, change.reason or change.evidence)
-
-
-def _promised(plan: Plan) -> Promise:
-    promises = [stage.promise for stage in plan.stages]
-    return Promise(
-        sum(promise.requests_failed for promise in promises),
-        sum(promise.sessions_cut for promise in promises),
-        sum(promise.writes_lost for promise in promises),
-    )

@@ -14,6 +14,7 @@ from changeover.report.words import clock, moment, seconds
 _LATE = 1.0
 """Seconds behind its schedule from which on a probe's lateness is worth a word."""
 
+AGREED = "an outage was agreed to"
 NOT_MEASURED = Text("not measured", Tone.DOUBT)
 
 TONES = {
@@ -74,7 +75,7 @@ def _figures(report: RunReport) -> tuple[Figure, ...]:
 
 def _base(loss: Loss, total: Cost) -> str:
     if loss.seen is None:
-        return "no ledger of a probe covers it"
+        return loss.note or "no ledger of a probe covers it"
     of = {
         total.requests.what: f"of {total.sent} sent",
         total.sessions.what: f"of {total.opened} opened",
@@ -86,7 +87,9 @@ def _base(loss: Loss, total: Cost) -> str:
 
 
 def _seen(loss: Loss) -> Text:
-    return NOT_MEASURED if loss.seen is None else Text(str(loss.seen), _HELD[loss.held])
+    if loss.seen is None:
+        return NOT_MEASURED
+    return Text(str(loss.seen), Tone.DOUBT if loss.seen and loss.promised is None else _HELD[loss.held])
 
 
 def _sections(report: RunReport) -> Iterable[Section]:
@@ -149,7 +152,8 @@ def _promise(cost: Cost) -> Text:
     notes = {loss.note for loss in cost.losses if loss.note}
     broken = [f"{loss.what}: {loss.promised} promised" for loss in cost.losses if loss.held is Held.BROKEN]
     unseen = [f"no {loss.what.split()[-2]}" for loss in cost.losses if loss.seen is None]
-    details = [*broken, *sorted(notes)] or (unseen if len(unseen) < len(cost.losses) else [])
+    agreed = [AGREED] if any(loss.promised is None for loss in cost.losses) else []
+    details = [*broken, *agreed, *sorted(notes)] or (unseen if len(unseen) < len(cost.losses) else [])
     text = cost.held.value + (f" ({'; '.join(details)})" if details else "")
     return Text(text, _HELD[cost.held])
 

@@ -21,6 +21,21 @@ def test_without_a_ledger_nothing_is_zero() -> None:
     assert of().held is Held.NOT_MEASURED
 
 
+def test_writes_that_nobody_has_looked_for_are_not_zero_lost() -> None:
+    """The probe is still under way: not one of them was looked for yet."""
+    found = of(a_ledger(0, 30, unverified=tuple(range(30))))
+    assert (found.writes.seen, found.writes.note) == (None, "10 acknowledged but not looked for afterwards")
+    assert found.held is Held.NOT_MEASURED
+
+
+def test_where_nothing_was_promised_nothing_is_broken() -> None:
+    """An outage that was agreed to: what fails in it is counted; a lost write is a breach all the same."""
+    nothing = Promise(requests_failed=None, sessions_cut=None)
+    found = of(a_ledger(0, 30, failed=(12, 13), cut=(14,)), promise=nothing)
+    assert (found.requests.seen, found.sessions.seen, found.held) == (2, 1, Held.KEPT)
+    assert of(a_ledger(0, 30, missing=(12,)), promise=nothing).held is Held.BROKEN
+
+
 def test_a_ledger_of_another_time_measures_nothing() -> None:
     """One that ended before the window says nothing about it."""
     assert of(a_ledger(0, 10)).requests.seen is None
