@@ -80,12 +80,15 @@ def commands_of(reply: Answer, status: RunStatus, question: Asked) -> Iterator[C
     match Reply(reply):
         case Reply.APPROVE | Reply.ACCEPT:
             accepts = reply == Reply.ACCEPT
-            yield from (_command(Verb.APPROVE, it, accept_skipped=accepts) for it in question.steps)
+            yield from (
+                _command(Verb.APPROVE, it, accept_skipped=accepts, signed=_signs(it, status))
+                for it in question.steps
+            )
         case Reply.REFUSE:
-            yield from (_command(Verb.REFUSE, step) for step in question.steps)
+            yield from (_command(Verb.REFUSE, it, signed=_signs(it, status)) for it in question.steps)
         case Reply.SKIP:
             aside = [it for it in addressable(status) if status.steps[it].set_aside]
-            yield from (_command(Verb.SKIP, step) for step in question.steps or aside)
+            yield from (_command(Verb.SKIP, it, signed=_signs(it, status)) for it in question.steps or aside)
         case Reply.RETRY:
             yield from _again(status)
         case Reply.ABORT | Reply.ABORT_UNMENDED:
@@ -119,5 +122,13 @@ def _stage_of(status: RunStatus) -> str:
     return status.plan.stages[-1].name
 
 
-def _command(verb: Verb, step: str = "", *, accept_skipped: bool = False, answer: str = "") -> Command:
-    return Command(0, verb, PERSON, step, WHY, accept_skipped=accept_skipped, answer=answer)
+def _signs(gate: str, status: RunStatus) -> str:
+    """Who answers the gate: the first of those that may, nobody by name where anybody may."""
+    who = next(step.who for step in status.plan.steps() if step.id == gate)
+    return who[0] if who else ""
+
+
+def _command(
+    verb: Verb, step: str = "", *, accept_skipped: bool = False, answer: str = "", signed: str = ""
+) -> Command:
+    return Command(0, verb, PERSON, step, WHY, accept_skipped=accept_skipped, answer=answer, signed=signed)

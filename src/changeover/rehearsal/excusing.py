@@ -23,6 +23,9 @@ OUTAGE = "an outage that a person agreed to"
 BALANCED = 10.0
 """Seconds that a balancer is given to see that a node is there again."""
 
+BOOTED = 60.0
+"""Seconds after everything was mended in which the run may still stop what a boot has started."""
+
 TINY = 1e-6
 
 
@@ -84,6 +87,15 @@ class Excuses:
         struck = {it.host for it in self.all if it.since <= now <= it.until and not it.skipped}
         return frozenset(self._site.hosts) if EVERYTHING in struck else frozenset(struck)
 
+    def booted(self) -> frozenset[str]:
+        """The hosts on which a boot may have started what was not to run."""
+        now = self._site.moment
+        return frozenset(
+            it.host
+            for it in self.all
+            if it.since <= now <= it.until + BOOTED and not it.skipped and not it.restore
+        )
+
     def answered_for(self) -> frozenset[str]:
         """The hosts of nodes of which a person has skipped a step: a dead one may come back as what it was."""
         return frozenset(it.host for it in self.all if it.skipped)
@@ -104,7 +116,8 @@ class Excuses:
         if loss.what == "cut" and self._plan.release.limits.drain_escalation == "cut":
             return True  # as the operator's file says of sessions that outlast the deadline
         hosts = {EVERYTHING, self._host_of(loss.server)}
-        if loss.what != "cut":
+        cuts = any(it.established == "cut" for it in self._plan.site.access)
+        if loss.what != "cut" or cuts:  # as it says of what is connected when the site closes
             hosts.add(OUTAGE)
         if self._covered(loss, hosts):
             return True
@@ -122,9 +135,13 @@ class Excuses:
                     excuse.until = min(excuse.until, self._site.moment)
 
     def _enough(self) -> bool:
-        return all(
-            sum(server.in_rotation for server in pool.servers.values()) >= self._floor.get(name, 0)
-            for name, pool in self._site.pools.items()
+        """Whether as many serve as must, and nobody is turned away at a gate."""
+        site = self._site
+        must = self._floor or dict.fromkeys(site.gates, self._plan.release.keep_serving)
+        open_to_all = not any(it.live for gate in site.gates.values() for it in gate.entrances.values())
+        return open_to_all and all(
+            sum(target.serves for target in flow.targets) >= must.get(name, 0)
+            for name, flow in zip(site.pools or site.gates, site.flows, strict=True)
         )
 
     def _restores(self, at_work: Iterable[Step]) -> None:
@@ -144,10 +161,7 @@ class Excuses:
         )
 
     def _host_of(self, server: str) -> str:
-        nodes = (
-            it.node
-            for pool in self._site.pools.values()
-            for name, it in pool.servers.items()
-            if name == server
-        )
-        return next((self._site.nodes[node].host for node in nodes), EVERYTHING)
+        site = self._site
+        known = [it.servers for it in site.pools.values()] + [it.servers for it in site.gates.values()]
+        node = next((servers[server].node for servers in known if server in servers), "")
+        return site.nodes[node].host if node else EVERYTHING

@@ -17,6 +17,7 @@ from changeover.rehearsal.cases import (
     OF_A_START,
     OF_AN_EFFECT,
     OF_THE_CONDUCTOR,
+    WITH,
     Answer,
     Case,
     Kind,
@@ -26,10 +27,10 @@ from changeover.rehearsal.cases import (
 from changeover.rehearsal.moments import Base, Known, Played, Rest
 from changeover.rehearsal.playing import CALM, GRAIN, Play
 from changeover.rehearsal.results import End
-from changeover.rehearsal.starting import WARM_UP
+from changeover.rehearsal.starting import WARM_UP, begins
 from changeover.rehearsal.striking import Armed
 from changeover.rehearsal.watching import Violation
-from changeover.simulation import EPOCH, SimulatedSite, run
+from changeover.simulation import SimulatedSite, run
 
 PATIENCE = 6
 """Answers after which a person who is asked again has had enough."""
@@ -105,7 +106,7 @@ class Explorer:
             for gate in rest.asked.steps:
                 self._gates[gate] = rest
             plays.append(Seen(case, self._answer(rest, Reply.APPROVE, base=True)))
-        self.began = EPOCH + WARM_UP
+        self.began = begins(self.plan) + WARM_UP
         self.ended = rest.moment.at - CALM if rest and not rest.asked else 0.0
         undone: list[Violation] = []
         if (rest is None or rest.state is not RunState.DONE) and not any(
@@ -237,7 +238,10 @@ class Explorer:
         if rest is None or rest.asked is None or not rest.asked.replies:
             yield self._outcome(case, plays)
             return
-        if path.count(rest) > rest.asked.gate or len(path) >= PATIENCE:
+        if (
+            path.count(rest) > rest.asked.gate
+            or sum(not it.asked.gate for it in path if it.asked) >= PATIENCE
+        ):
             yield self._outcome(case, plays, *_again(case, path, rest))
             return
         for reply in self._replies(rest, case.replies):
@@ -272,7 +276,7 @@ class Explorer:
 
     def _begin(self) -> Played:
         self.plays += 1
-        return run(self._play(()).begin, grain=GRAIN)
+        return run(self._play(()).begin, start=begins(self.plan), grain=GRAIN)
 
     def _root(self, case: Case) -> Played:
         first = min(case.strikes, key=lambda strike: self._place.get(strike.step, len(self._place)))
@@ -337,9 +341,12 @@ class Explorer:
 def _again(case: Case, path: Sequence[Rest], rest: Rest) -> Iterator[Violation]:
     """The same question once more, though it was answered. A gate that was refused may stand there a second time.
 
-    To try again what fails for ever leads nowhere, nor what lacks a step that was skipped: the other answers do.
+    To try again what fails for ever leads nowhere, nor what lacks a step that was skipped or what is broken still, with
+    whatever answer: the others do.
     """
     if Reply.SKIP in case.replies or any(it.kind is Kind.FOR_EVER for it in case.strikes):
+        return
+    if case.replies and case.replies[-1].startswith(WITH) and _anything_broken(rest):
         return
     text = rest.asked.text if rest.asked else ""
     again = f"after {len(path)} answers a person is asked again: {text}"

@@ -10,7 +10,6 @@ from changeover.model.plan import Operation, Stage, Step
 from changeover.model.states import SATISFIED, StepState
 from changeover.model.values import Presence
 from changeover.rehearsal import sameness, truth
-from changeover.rehearsal.asking import PERSON
 from changeover.simulation import SimulatedSite
 
 S = StepState
@@ -50,6 +49,7 @@ class Follower:
     def index(self, status: RunStatus) -> None:
         """Another status, or another plan that it executes."""
         self.status = status
+        self._begun = _begun(status)
         self.standing = sameness.Standing(status)
         self.steps = {step.id: step for step in status.plan.steps()}
         self.stage_of = {step.id: stage for stage in status.plan.stages for step in stage.steps}
@@ -104,8 +104,19 @@ class Follower:
         return (self.steps[name] for name in self.flying if name in self.steps)
 
     def stage(self) -> Stage | None:
-        """The one that is executed."""
-        return next((self.stage_of[name] for name in self.flying if name in self.stage_of), None)
+        """The one that is executed, also while nothing of it is in flight."""
+        at_work = next((self.stage_of[name] for name in self.flying if name in self.stage_of), None)
+        return at_work or self._begun
+
+    def changed(self, event: StepChanged) -> None:
+        """The status knows of that event now."""
+        self.standing.changed(event.step)
+        if event.state is S.RUNNING:
+            self._begun = self.stage_of[event.step]
+        elif event.state in SATISFIED and self._begun:
+            states = (self.status.steps[step.id].state for step in self._begun.steps)
+            if all(state in SATISFIED for state in states):
+                self._begun = None
 
     def _needs(self, step: Step) -> Iterable[str]:
         """What comes first: what it needs, and the whole stage before, whose steps were asked the same."""
@@ -119,7 +130,7 @@ class Follower:
         """What gives up the way back begins only after a person has approved that, or has skipped the gate."""
         stage = self.stage_of[step.id]
         gates = [self.status.steps[it.id].last for it in stage.steps if it.person]
-        if stage.finalize and not any(it and it.state in SATISFIED and it.actor == PERSON for it in gates):
+        if stage.finalize and not any(it and it.state in SATISFIED and it.actor for it in gates):
             self._broken(
                 "only a person gives up the way back", f"{step.id} begins, and nobody has approved it"
             )
@@ -149,3 +160,12 @@ class Follower:
             return
         if missing := truth.missing(step.do, self._site, self.status.run):
             self._broken("what is done is there", f"{step.id} is recorded as done: {missing}")
+
+
+def _begun(status: RunStatus) -> Stage | None:
+    """The stage that was begun and is not finished."""
+    for stage in status.plan.stages:
+        steps = [status.steps[step.id] for step in stage.steps]
+        if any(it.state not in SATISFIED for it in steps):
+            return stage if any(it.attempt or it.state is not S.PENDING for it in steps) else None
+    return None

@@ -1,5 +1,6 @@
 """Whether a run may end like this: done, back where it began, or stopped safely. Pure, but for `mend`."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,10 @@ BEGAN = "fell back to where it began"
 TOLD = "a person is told why"
 
 SHOWN = 6
+
+STOP_IT = re.compile(r"stop (the|its) watchdog|and its watchdog|stop every node")
+STOP_NODE = re.compile(r"and its watchdog|and then the node|stop every node")
+"""What a person is told to stop with their own hands."""
 
 OF_THE_FAULT = (".up", ".frozen", ".cut", ".full")
 
@@ -84,11 +89,13 @@ def at_rest(status: RunStatus, question: Asked, site: SimulatedSite) -> list[Vio
     return [Violation(rule, what, site.clock.now()) for rule, what in broken]
 
 
-def unmended(question: Asked, site: SimulatedSite) -> list[Violation]:
+def unmended(status: RunStatus, question: Asked, site: SimulatedSite) -> list[Violation]:
     """Of a way back on which nothing was struck: it needs nothing of what it takes back, so that nobody has to mend that.
 
-    A host that is not there, half a migration, or a lock that somebody holds is another thing.
+    A host that is not there, half a migration, a lock that somebody holds, or what was skipped is another thing.
     """
+    if skipped(status):
+        return []
     hosts = all(host.reached and not host.full for host in site.hosts.values())
     whole = all(
         entry.finished_at or of_a_restore(entry)
@@ -121,9 +128,19 @@ def writes(plan: Plan, status: RunStatus, site: SimulatedSite, agreed: Iterable[
     return [Violation("no acknowledged write is lost", what, site.clock.now())]
 
 
-def mend(site: SimulatedSite) -> None:
-    """What a person does who follows the hints: hosts work again, what half a migration has left is set right."""
+def mend(site: SimulatedSite, question: Asked) -> None:
+    """What a person does who follows the hints: hosts work again, what half a migration has left is set right.
+
+    What a boot has started is stopped where they are told to and nobody is served.
+    """
     site.mend()
+    told = f"{question.text} {question.hint} {' '.join(question.steps)}".replace("/", " ")
+    served = any(target.serves for flow in site.flows for target in flow.targets)
+    if not served and STOP_IT.search(told):
+        for name in set(re.findall(r"[\w.-]+", told)) & site.nodes.keys():
+            site.nodes[name].watchdog = False
+            if STOP_NODE.search(told):
+                site.nodes[name].running = ""
     for store in site.stores.values():
         store.locked_until = 0.0
         for name in [it.name for it in store.ledger.values() if not it.finished_at and not of_a_restore(it)]:

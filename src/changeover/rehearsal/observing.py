@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from changeover import interlocks
 from changeover.interlocks import ObservedDatabase, ObservedNode, ObservedServer, ObservedSite
 from changeover.ports import AdminState
-from changeover.simulation import SimulatedSite
+from changeover.simulation import SimulatedSite, storage
 
 
 def observed(site: SimulatedSite, excused: AbstractSet[str] = frozenset()) -> ObservedSite:
@@ -33,7 +33,8 @@ def observed(site: SimulatedSite, excused: AbstractSet[str] = frozenset()) -> Ob
                 ailment=_ailment(site, name),
                 version=it.running,
                 release=it.release,
-                unflushed=str(it.unflushed),
+                unflushed=str(it.unflushed + storage.unflushed(site, name)),
+                watched=it.watchdog,
             )
             for name, it in site.nodes.items()
             if it.host not in excused
@@ -49,6 +50,7 @@ def observed(site: SimulatedSite, excused: AbstractSet[str] = frozenset()) -> Ob
             )
             for name, store in site.stores.items()
         },
+        outstanding={name: str(it.outstanding) for name, it in site.deployments.items() if it.active},
     )
 
 
@@ -68,9 +70,13 @@ def outline(site: SimulatedSite) -> Hashable:
     return (
         tuple((s.admin, s.up) for pool in site.pools.values() for s in pool.servers.values()),
         tuple(
-            (it.running, it.release, it.well_at <= now, it.ill, "health" in it.broken, it.unflushed)
+            (
+                (it.running, it.release, it.well_at <= now, it.ill, "health" in it.broken),
+                (it.unflushed, it.watchdog, it.clean),
+            )
             for it in site.nodes.values()
         ),
+        tuple((it.flush, it.outstanding > 0, it.lost) for it in site.deployments.values()),
         tuple(
             (
                 tuple(it.applied),

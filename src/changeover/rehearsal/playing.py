@@ -7,6 +7,7 @@ after a crash in which nothing was lost. What was played before is not played ag
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from changeover.actions.base import Action, Context
 from changeover.engine.events import Event, FallbackBegun, StepChanged
@@ -253,7 +254,7 @@ class Play:
             follower.step_changed(event)
         self._status.apply(event)
         if isinstance(event, StepChanged):
-            follower.standing.changed(event.step)
+            follower.changed(event)
         if self._traced:
             self._note(said(event), event.at)
         if isinstance(event, FallbackBegun):
@@ -285,7 +286,8 @@ class Play:
         near = {stage.name for stage in self._plan.stages[max(0, place - 1) : place + 1]}
         if stage.name in self._struck_stages:
             fork = self._site.fork(SimulatedClock(self._clock.now()))
-            self._latest = Moment(fork, self._journal, self._run, event.seq - 1)
+            excuses = tuple(replace(it) for it in self._watcher.excuses)
+            self._latest = Moment(fork, self._journal, self._run, event.seq - 1, excuses=excuses)
         return not near.isdisjoint(self._struck_stages)
 
     def _remember(self, played: Played) -> None:
@@ -329,7 +331,7 @@ class Play:
         elif question is not None:
             self._violations += judging.at_rest(status, question, self._site)
             if self._unmended and not self._hits:
-                self._violations += judging.unmended(question, self._site)
+                self._violations += judging.unmended(status, question, self._site)
         self._violations += judging.writes(self._plan, status, self._site, self._follower.agreed)
         if question is not None:
             self._note(f"a person is asked: {question.text}")
@@ -362,7 +364,7 @@ class Play:
         self._follower.accepting = reply == Reply.ACCEPT
         if reply in MENDS:
             self._arms.mend()
-            judging.mend(self._site)
+            judging.mend(self._site, question)
             self._watcher.mended()
             self._note("everything is mended")
             await self._clock.sleep(MENDED)
@@ -377,6 +379,7 @@ class Play:
                 reason=command.reason,
                 accept_skipped=command.accept_skipped,
                 answer=command.answer,
+                signed=command.signed,
             )
 
     # Small things

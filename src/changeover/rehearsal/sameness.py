@@ -4,8 +4,10 @@ What a site was told, runs and holds counts exactly; times count by how far away
 an open session ends does not count, only whether there are any: it moves the end of a drain, nothing else.
 """
 
+import math
 from collections.abc import Hashable, Iterable
 
+from changeover.actions.logs import MARKS
 from changeover.engine.fold import RunStatus
 from changeover.model.states import SATISFIED, StepState
 from changeover.rehearsal.striking import Armed
@@ -80,6 +82,9 @@ def _matters(status: RunStatus, armed: Armed) -> bool:
 def of_site(site: SimulatedSite) -> Hashable:
     """What it is like, as far as it decides how it goes on."""
     now = site.clock.now()
+    mutters = any(
+        it.mutters for it in site.nodes.values()
+    )  # where none does, no log holds anything new to find
     return (
         tuple(
             (
@@ -87,9 +92,9 @@ def of_site(site: SimulatedSite) -> Hashable:
                 it.frozen,
                 it.cut,
                 it.full,
-                tuple(sorted(it.files.items())),
+                tuple((path, path.startswith(MARKS) or text) for path, text in sorted(it.files.items())),
                 tuple(sorted(it.owned.items())),
-                tuple((path, log.inode, log.text) for path, log in sorted(it.logs.items())),
+                tuple(sorted(it.logs.items())) if mutters else (),
             )
             for it in site.hosts.values()
         ),
@@ -101,6 +106,7 @@ def of_site(site: SimulatedSite) -> Hashable:
                 _ahead(it.well_at, now) if it.running else 0,
                 frozenset(it.broken),
                 it.ill,
+                (it.watchdog, it.clean, frozenset(it.built), it.settings),
             )
             for it in site.nodes.values()
         ),
@@ -127,6 +133,21 @@ def of_site(site: SimulatedSite) -> Hashable:
                 _ahead(it.locked_until, now),
             )
             for it in site.stores.values()
+        ),
+        tuple(
+            tuple((it.live, it.kept, it.let_in) for it in gate.entrances.values())
+            for gate in site.gates.values()
+        ),
+        tuple(
+            (
+                it.active,
+                it.flush,
+                it.lost,
+                tuple((name, math.ceil(left)) for name, left in it.left.items()),
+                tuple(it.stale),
+                tuple(it.ignored),
+            )
+            for it in site.deployments.values()
         ),
         tuple(
             (_ahead(orphan.at, now), orphan.host, orphan.locks, str(orphan.end)) for orphan in site.orphans

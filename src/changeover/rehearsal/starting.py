@@ -5,10 +5,13 @@ from typing import Any
 from changeover.model.plan import Plan
 from changeover.model.release import SqlMigration
 from changeover.ports import AdminState, Applied, Clock
-from changeover.simulation import Durations, SimulatedSite, Traffic, storage
+from changeover.simulation import EPOCH, Durations, SimulatedSite, Traffic, storage
 
 WARM_UP = 30.0
 """Seconds that the clients have been there when the run begins."""
+
+AHEAD = 9 * 3600.0
+"""Seconds before its window opens that a run is rehearsed: whatever is made ready ahead of it has its time."""
 
 _TAKES = {
     "node.install": "install",
@@ -26,6 +29,12 @@ _TAKES = {
     "files.keep": "copy",
 }
 """Kind of action → the duration in the simulation that is the longest estimate of such a step."""
+
+
+def begins(plan: Plan) -> float:
+    """When a rehearsal of the plan begins: ahead of its window, which is that day and no other."""
+    window = plan.release.window
+    return window.opens - AHEAD if window else EPOCH
 
 
 def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -> SimulatedSite:

@@ -5,6 +5,8 @@ An action that says *done* of what is not is found out by this, and so is one th
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from changeover.model.plan import Operation, snapshot_label
 from changeover.ports import AdminState, restoring
 from changeover.simulation import SimulatedSite
@@ -107,7 +109,68 @@ def _access(operation: Operation, site: SimulatedSite, _: str) -> str:
         for host, it in site.gates[operation.target].entrances.items()
         if it.live is not wanted or it.kept is not wanted or it.let_in
     ]
+    outside = site.site.gate(operation.target).outside
+    other += [f"nobody looks from {host}" for host in outside if not site.hosts[host].reached]
+    if outside and not wanted and not site.pools:
+        there = {node.host for name, node in site.nodes.items() if site.well(name)}
+        hosts = site.gates[operation.target].entrances.keys() - there
+        other += [f"nothing answers on {host}" for host in sorted(hosts)]
     return "; ".join(other)
+
+
+def _flush(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """A deployment, and what of it was not written out."""
+    it = site.deployments[operation.target]
+    holds = {
+        "application.flush": it.flush,
+        "application.unflush": not it.flush,
+        "application.flushed": it.outstanding == 0,
+    }
+    flushing = "on" if it.flush else "off"
+    return "" if holds[operation.action] else f"its flush is {flushing}, {it.outstanding} are outstanding"
+
+
+def _at_rest(operation: Operation, site: SimulatedSite, _: str) -> str:
+    """A node that does not run, its watchdog, its storage; and what was built on it."""
+    it = site.nodes[operation.target]
+    holds = {
+        "node.stopped": not it.running and not it.watchdog,
+        "node.watchdog-stop": not it.watchdog,
+        "node.watchdog-start": it.watchdog,
+        "application.clean": it.clean,
+        "node.build": operation.params.get("release") in it.built,
+    }
+    if holds[operation.action]:
+        return ""
+    runs, watched = it.running or "nothing", "is" if it.watchdog else "is not"
+    return f"{operation.target} runs {runs}, {watched} watched and is {'clean' if it.clean else 'not clean'}"
+
+
+def _files(operation: Operation, site: SimulatedSite, run: str) -> str:
+    """Files on the host of a node: kept elsewhere, back in their places, let go of; a line in one of them."""
+    params, files = operation.params, site.hosts[site.nodes[operation.target].host].files
+    if operation.action == "node.property":
+        lines = files.get(params["file"], b"").decode().splitlines()
+        wanted = any(it.replace(" ", "") == f"{params['key']}={params['value']}" for it in lines)
+        return "" if wanted else f"{params['file']} says: {'; '.join(lines)}"
+    if operation.action in ("log.mark", "log.forget"):
+        marks = [it for it in files if f"/{run}-{operation.target}/" in it]
+        marked = any(it.endswith(f"/{params.get('label')}.json") for it in marks)
+        holds = marked if operation.action == "log.mark" else not marks
+        return "" if holds else f"marks: {', '.join(marks) or 'none'}"
+    kept = f"{params['to']}/{operation.target}"
+    if operation.action == "files.let-go":
+        left = [it for it in files if it.startswith(f"{kept}/")]
+        return f"{', '.join(left)} are left" if left else ""
+    wrong = [
+        it for it in params["paths"] if files.get(it) is None or files.get(it) != files.get(f"{kept}{it}")
+    ]
+    if operation.action == "files.keep":  # what is in its place may have been edited since
+        listed = msgspec.json.decode(files.get(f"{kept}/changeover.json", b"{}"))
+        wrong = [
+            it for it in params["paths"] if it not in listed.get("trees", {}) or f"{kept}{it}" not in files
+        ]
+    return f"{', '.join(wrong)} differ from what was kept" if wrong else ""
 
 
 _TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
@@ -117,6 +180,14 @@ _TOLD: Mapping[str, Callable[[Operation, SimulatedSite, str], str]] = {
             "node.health", "node.version", "node.check", "node.verify",
         ),
         _node,
+    ),
+    **dict.fromkeys(("application.flush", "application.unflush", "application.flushed"), _flush),
+    **dict.fromkeys(
+        ("node.stopped", "node.watchdog-stop", "node.watchdog-start", "application.clean", "node.build"),
+        _at_rest,
+    ),
+    **dict.fromkeys(
+        ("files.keep", "files.put-back", "files.let-go", "node.property", "log.mark", "log.forget"), _files
     ),
     **dict.fromkeys(("access.close", "access.open", "access.check"), _access),
     **dict.fromkeys(("traffic.drain", "traffic.remove", "traffic.enter", "traffic.check"), _traffic),

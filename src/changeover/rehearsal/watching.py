@@ -9,9 +9,11 @@ the site itself can do and not by what the release promises.
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from changeover import foresight, interlocks
 from changeover.interlocks import ObservedSite
-from changeover.model.plan import Plan, Stage, Step, snapshot_label
+from changeover.model.plan import BACK, Plan, Stage, Step, snapshot_label
 from changeover.model.release import Ability
 from changeover.model.values import Verdict
 from changeover.rehearsal.excusing import NEVER, TINY, Excuse, Excuses
@@ -72,6 +74,7 @@ class Watcher:
         self._excuses = Excuses(plan, site, self._floor, excuses)
         self._outline: Hashable = None
         self._before = observed(site)
+        self._clean = {name for name, it in site.nodes.items() if it.clean}
         self.violations: list[Violation] = []
         self.costs = Costs()
         self(site)
@@ -127,7 +130,7 @@ class Watcher:
         self._waiting(site)
         self._closed(site)
         excused, everything = self._excuses.hosts(), self._excuses.everything
-        seen = (outline(site), excused, everything)
+        seen = (outline(site), excused, everything, self._excuses.booted())
         if seen == self._outline:
             return
         self._outline = seen
@@ -145,7 +148,9 @@ class Watcher:
             yield interlocks.capacity_floor(seen, self._floor)
             yield interlocks.fit_to_serve(seen, release)
         yield interlocks.can_run(seen, release)
-        yield interlocks.one_cluster(seen, release)
+        booted = self._excuses.booted()
+        nodes = {name: it for name, it in seen.nodes.items() if self._site.nodes[name].host not in booted}
+        yield interlocks.one_cluster(msgspec.structs.replace(seen, nodes=nodes), release)
         yield interlocks.one_writer(seen)
         yield interlocks.one_side(seen)
         yield interlocks.no_loop(seen)
@@ -156,15 +161,36 @@ class Watcher:
         for node, was in before.nodes.items():
             if was.running and not fact.nodes[node].running and node in seen.nodes:
                 yield interlocks.flushed(before, node)
+                if self._at_work("node.stop", node):
+                    yield interlocks.stays_stopped(before, node)
         for database, store in fact.databases.items():
             for migration in store.applied - before.databases[database].applied:
                 if label := self._backup.get(migration):
                     yield interlocks.verified_backup(fact, database, label)
+        yield from self._at_rest(fact)
+
+    def _at_rest(self, fact: ObservedSite) -> Iterator[Verdict]:
+        """What only a site at rest may have done to it, was done to it just now."""
+        stage, before = self._stage(), self._before
+        cleaned = {name for name, it in self._site.nodes.items() if it.clean} - self._clean
+        self._clean |= cleaned
+        for step in self._active():
+            target, back = step.do.target, step.id.startswith(BACK)
+            changed = target in cleaned or (
+                target in fact.databases
+                and fact.databases[target].applied != before.databases[target].applied
+            )
+            if stage and changed and foresight.wants_rest(step.do, stage, self._plan.release):
+                yield interlocks.all_at_rest(msgspec.structs.replace(fact, outstanding={}) if back else fact)
+
+    def _at_work(self, action: str, target: str) -> bool:
+        return any((it.do.action, it.do.target) == (action, target) for it in self._active())
 
     def _closed(self, site: SimulatedSite) -> None:
         """While nobody is to be served nobody comes in, whoever was at the gate."""
         stage = self._stage()
-        gates = foresight.kept_closed(stage, self._plan) if stage else ()
+        at_work = stage and any(True for _ in self._active())
+        gates = foresight.kept_closed(stage, self._plan) if stage and at_work else ()
         if gates:
             verdict = interlocks.closed(ObservedSite(entrances=entrances(site, gates)), ())
             if not verdict.good:
@@ -201,6 +227,9 @@ class Watcher:
                     f"{name} at {store.schema or 'its first schema'}" for name, store in site.stores.items()
                 )
                 self._broken("no forbidden pair", f"{version} runs with {schemas}")
+        for name, it in site.deployments.items():
+            if it.lost:
+                self._broken("nothing is lost", f"{it.lost:g} records of {name} were cleaned away unwritten")
         for name, store in site.stores.items():
             for migration in {it for it in store.applied if store.applied.count(it) > 1}:
                 self._broken("nothing is applied twice", f"{migration} is, to {name}")

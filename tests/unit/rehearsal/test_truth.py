@@ -26,4 +26,12 @@ def test_before_a_step_its_effect_is_missing_unless_it_only_looks() -> None:
 
 def test_of_every_kind_of_step_but_what_leaves_nothing_behind_there_is_a_truth() -> None:
     """An action that is added gets one, or is named here."""
-    assert ACTIONS.keys() - truth.KINDS == {"database.check", "host.check", "node.hold"}
+    assert ACTIONS.keys() - truth.KINDS == {
+        "application.expect",
+        "database.check",
+        "host.check",
+        "log.check",
+        "node.hold",
+        "node.test",
+        "time.wait",
+    }
