@@ -147,12 +147,16 @@ def uncollected() -> Iterator[None]:
 
 
 def stem(now: float, site: str) -> str:
-    """What the id of a run begins with that is created now: `20261121-0702-identity`."""
-    return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M}-{site}"
+    """What the id of a run begins with that is created now: `20261121-070231-identity`.
+
+    To the second: snapshots on the hosts are called by it, and of two runs under two journals, one after the other,
+    the second must not take the first one's for its own.
+    """
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{site}"
 
 
 def free_id(stem: str, taken: Container[str]) -> str:
-    """The second of a minute ends in `-2`."""
+    """The second of a second ends in `-2`."""
     names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
     return next(name for name in names if name not in taken)
 

@@ -16,7 +16,7 @@ from changeover.engine.commands import Command
 from changeover.engine.events import StepChanged, Verb
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
-from changeover.engine.records import Records
+from changeover.engine.records import Records, stem
 from changeover.errors import JournalError, LockedError, RefusedError
 from changeover.model.states import RunState, StepState
 from tests.enginekit import PATIENCE, Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
@@ -26,15 +26,21 @@ PLAN = a_plan([a_step("x")])
 
 
 async def test_a_run_is_named_after_its_time_and_site(journal: Records) -> None:
-    """The second of a minute has a number; the list has the latest first."""
+    """The second of a second has a number; the list has the latest first."""
     runs = []
     for _ in range(3):
         runs.append(await begin(journal, PLAN))
         await conduct(journal, runs[-1], Scripted())
-    assert all(re.fullmatch(r"\d{8}-\d{4}-identity(-[23])?", run) for run in runs)
+    assert all(re.fullmatch(r"\d{8}-\d{6}-identity(-[23])?", run) for run in runs)
     assert len(set(runs)) == 3
     assert [record.run for record in await journal.runs("identity")] == runs[::-1]
     assert await journal.runs("another") == []
+
+
+def test_runs_of_different_seconds_have_different_names() -> None:
+    """Whatever their journals know of each other: snapshots are called by the run."""
+    assert stem(1_795_270_000, "identity") == "20261121-140640-identity"
+    assert stem(1_795_270_001, "identity") == "20261121-140641-identity"
 
 
 async def test_the_plan_is_kept_as_it_was(journal: Records) -> None:
