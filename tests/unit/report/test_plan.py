@@ -6,13 +6,13 @@ import pytest
 from changeover.model.plan import Facts, Operation, Stage, Step
 from changeover.model.release import Batch
 from changeover.model.words import count
-from changeover.report.document import Document, Table
+from changeover.report.document import Document, Table, Text
 from changeover.report.estimate import Span, estimate, rotation
 from changeover.report.plan import outline, plan_document
 from changeover.report.words import clock, listed, moment, seconds
 from changeover.strategies import STRATEGIES
 from tests.enginekit import a_plan, a_step
-from tests.sites import a_release, a_site
+from tests.sites import DEPLOYED, a_full_stop, a_messenger, a_release, a_site
 
 ROLLING = STRATEGIES["rolling"](a_site(), a_release(batches=(Batch(count=1), Batch(count=2))), Facts())
 
@@ -72,6 +72,36 @@ def test_the_steps_say_how_they_are_undone() -> None:
         "Migrations",
         "When something fails",
     ]
+
+
+def failing(document: Document) -> list[str]:
+    """What is said of failures."""
+    [section] = [section for section in document.sections if section.title == "When something fails"]
+    return [part.text for part in section.body if isinstance(part, Text)]
+
+
+def figure(document: Document, name: str) -> str:
+    """A figure, and what it means."""
+    [found] = [figure for figure in document.figures if figure.label == name]
+    return f"{found.value.text} {found.note}"
+
+
+def test_a_rolling_plan_keeps_its_floor_and_its_way_back_until_finalize() -> None:
+    """Some serve at any moment, and finalize alone gives the way back up."""
+    document = plan_document(ROLLING)
+    assert figure(document, "serving") == "2 nodes at the least; the floor is 2"
+    assert "given up in finalize alone" in failing(document)[-1]
+
+
+def test_a_full_stop_serves_nobody_and_has_no_way_back_from_its_go() -> None:
+    """That nobody is served is agreed; which gate gives the way back up is told."""
+    facts = Facts(deployments=DEPLOYED)
+    document = plan_document(STRATEGIES["full-stop"](a_messenger(), a_full_stop(), facts))
+    assert figure(document, "serving").startswith("0 nodes at the least: that is agreed")
+    assert (
+        failing(document)[-1]
+        == "There is no way back from resume on, which waits for `changeover approve resume/approve`."
+    )
 
 
 def test_the_outline_is_json_with_the_plan_in_it() -> None:
