@@ -47,7 +47,7 @@ def full_stop(site: Site, release: Release, facts: Facts) -> Plan:
         _snapshot(release, label),
         _keep(site, release),
         _clean(site, release),
-        _migrate(release, label, facts),
+        _migrate(site, release, label, facts),
         _switch(site, release),
         _start(site, release),
         _verify(nodes, release),
@@ -219,13 +219,24 @@ def _clean(site: Site, release: Release) -> Stage:
         return _outage("clean", "", ())
     summary = "a person agrees that storage is cleaned: what is not in the database by now is lost"
     gate = blocks.approve("clean", summary)
-    steps = [_behind(gate, blocks.clean(node, release)) for node in site.application.nodes]
-    return _outage("clean", "Clean the storage of every node", (gate, *steps))
+    nodes = site.application.nodes
+    rest = [_behind(gate, it) for it in _at_rest(nodes, release, "still-stopped")]
+    ends = [it.id for it in rest]
+    cleans = [_needing(ends, blocks.clean(node, release)) for node in nodes]
+    return _outage("clean", "Clean the storage of every node", (gate, *rest, *cleans))
 
 
-def _migrate(release: Release, label: str, facts: Facts) -> Stage:
+def _at_rest(nodes: Sequence[Node], release: Release, name: str) -> list[Step]:
+    """See once more that none runs: the host of one may have booted since, or somebody started it."""
+    return [msgspec.structs.replace(blocks.stopped(it, release), id=f"{it.name}/{name}") for it in nodes]
+
+
+def _migrate(site: Site, release: Release, label: str, facts: Facts) -> Stage:
     steps = [step for change in release.migrations for step in _migrations(change, release, label, facts)]
-    return _outage("migrate", "Change the schema, while nobody works on it", steps)
+    rest = _at_rest(site.application.nodes, release, "at-rest") if steps else []
+    ends = [it.id for it in rest]
+    behind = [step if step.needs else _needing(ends, step) for step in steps]
+    return _outage("migrate", "Change the schema, while nobody works on it", (*rest, *behind))
 
 
 def _migrations(change: Migrations, release: Release, label: str, facts: Facts) -> list[Step]:

@@ -100,7 +100,9 @@ def test_storage_is_cleaned_behind_a_person_and_an_interlock() -> None:
     plan = _plan()
     clean = _stage("clean", plan)
     assert clean.steps[0].person
-    assert all(step.needs == ("clean/approve",) for step in clean.steps[1:])
+    rest, cleans = clean.steps[1:4], clean.steps[4:]
+    assert all(step.needs == ("clean/approve",) for step in rest)
+    assert all(set(step.needs) == {it.id for it in rest} for step in cleans)
     early = [it for it in plan.stages if it.name != "clean"]
     early.insert(2, clean)
     with pytest.raises(SpecError, match="cleaned and changed only at rest: app1 runs"):
@@ -324,7 +326,7 @@ def test_what_is_expected_is_asked_again_at_the_very_moment_of_stopping() -> Non
 
 
 def test_a_node_that_somebody_starts_keeps_storage_from_being_cleaned() -> None:
-    """The interlock is asked live, right before."""
+    """It is looked at again behind the gate; nothing is cleaned anywhere."""
     plan = _plan()
 
     def started(site: SimulatedSite, status: RunStatus) -> None:
@@ -333,8 +335,38 @@ def test_a_node_that_somebody_starts_keeps_storage_from_being_cleaned() -> None:
 
     status, site, _ = run(lambda clock: _conducted(plan, clock, meddle=started))
     assert status.state is RunState.STOPPED
-    assert "cleaned and changed only at rest: app3 runs" in status.reason
+    assert "app3/still-stopped failed" in status.reason
     assert not any(node.clean for node in site.nodes.values())
+
+
+@pytest.mark.parametrize(
+    ("meddle", "says"),
+    [
+        (lambda site: None, ""),
+        (lambda site: site.start("app3"), "app3 runs"),
+        (lambda site: setattr(site.nodes["app3"], "watchdog", True), "its watchdog does and would start it"),
+        (lambda site: site.deployments["sms"].stale.update({"7": "x"}), "sms has 1 outstanding"),
+        (lambda site: site.answers.update(outstanding=""), "sms has nobody knows how much outstanding"),
+    ],
+)
+def test_the_interlock_is_asked_live_right_before_storage_is_cleaned(
+    meddle: Callable[[SimulatedSite], None], says: str
+) -> None:
+    """Every node, every watchdog and every active deployment, as they are at that moment."""
+    plan = _plan(facts=msgspec.structs.replace(FACTS, deployments={"sms": "active"}))
+
+    async def asked(clock: LoopClock) -> str:
+        site = start(plan, clock)
+        for node in site.nodes.values():
+            node.running, node.watchdog = "", False
+        site.deployments["sms"].left = {}
+        meddle(site)
+        clean = _stage("clean", plan)
+        verdict = await Guard(plan, site.world, "run").before(clean.steps[-1], clean)
+        return verdict.evidence if verdict else ""
+
+    said = run(asked)
+    assert said.endswith(says) if says else not said
 
 
 def test_a_node_that_holds_something_is_not_stopped() -> None:
