@@ -198,8 +198,10 @@ class _Pace:
         return now - self.since
 
     def told(self) -> str:
-        """Records per second so far, and how long the rest takes at that."""
-        took, done = self._now - self._began, self._at_first - self.left
+        """Records per second so far, and how long the rest takes at that; or for how long it has become no less."""
+        took, done, idle = self._now - self._began, self._at_first - self.left, self.idle(self._now)
+        if idle > 0:
+            return f", and no fewer for {idle:.0f} s"
         if took <= 0 or done <= 0:
             return ""
         rate = done / took

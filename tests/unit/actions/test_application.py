@@ -75,6 +75,17 @@ async def test_a_flush_without_progress_has_stalled_and_shows_the_rows(site: Sim
     assert site.deployments["mail"].ignored == []
 
 
+async def test_a_flush_that_stands_still_says_so_before_it_has_stalled(site: SimulatedSite) -> None:
+    """No rate of before makes believe that it is nearly done."""
+    said: list[str] = []
+    mail = site.deployments["mail"]
+    mail.left, mail.stale = {"app1": 100.0, "app2": 0.0, "app3": 0.0}, {"17": "mail on app9: 3 records"}
+    await _perform(FLUSH, _context(site))
+    await _fails(FLUSHED, _context(site, said.append))
+    assert "per s" in said[1]
+    assert said[-1] == "mail has 1 outstanding, and no fewer for 28 s"
+
+
 async def test_exactly_the_rows_that_were_shown_are_ignored(site: SimulatedSite) -> None:
     """One that has come since stays, and stalls the flush again."""
     mail = site.deployments["mail"]
