@@ -14,12 +14,18 @@ MODULE = """
 class Made:
     def __init__(self, config, *, secrets, hosts):
         self.name, self.config = config.name, config
+
+class Gate(Made):
+    def __init__(self, config, *, site, secrets, hosts):
+        super().__init__(config, secrets=secrets, hosts=hosts)
+        self.site = site
 """
 ENTRIES = """
 [changeover.drivers]
 host.acme = acme_drivers:Made
 balancer.acme = acme_drivers:Made
 database.acme = acme_drivers:Made
+access.acme = acme_drivers:Gate
 """
 
 
@@ -38,6 +44,9 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 BALANCER = (
     """{acme: {host: lb1, pool: identity, servers: "s-{node}", options: {port: 8404, deep: [a, true]}}}"""
 )
+
+
+EDGE = "{acme: {hosts: web, ports: 443, options: {zone: b}}}"
 
 
 @pytest.mark.usefixtures("acme")
@@ -62,6 +71,18 @@ def test_a_database_and_a_host_of_another_package_are_made_with_their_options(fi
     database = world.databases["third"].config  # type: ignore[attr-defined]
     assert (database.driver, database.database, database.options) == ("acme", "n", {"shards": 4})
     assert world.hosts["far"].config.options == {"zone": "b"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("acme")
+def test_an_access_gate_of_another_package_is_made_with_its_options(files: Written) -> None:
+    """It has the usual keys, options of its own, and the site that it is before."""
+    files.change("upgrade:\n", f"access: {{edge: {EDGE}}}\nupgrade:\n")
+    spec = load(files.path)
+    made = make_world(spec.site, spec.release, Secrets()).access["edge"]
+    config = made.config  # type: ignore[attr-defined]
+    assert (config.driver, config.hosts, config.ports) == ("acme", ("app1", "app2", "app3", "app4"), (443,))
+    assert config.options == {"zone": "b"}
+    assert made.site is spec.site  # type: ignore[attr-defined]
 
 
 def test_without_the_package_its_driver_is_unknown(files: Written) -> None:

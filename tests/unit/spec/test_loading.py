@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from changeover.model.release import Batch, CommandMigration, Gate, SqlMigration
-from changeover.model.site import Become, Http, Shell, Unit
+from changeover.model.site import AccessConfig, Become, Http, Shell, Unit
 from changeover.model.values import Secret
 from changeover.spec import InvalidSpecError, load
 from changeover.spec.vocabulary import near_miss
@@ -223,6 +223,36 @@ def test_services_have_the_drivers_options(files: Written) -> None:
     }
     assert database.password == Secret(file=str(files.directory / "secrets/db"))
     assert database.tunnel
+
+
+def test_an_access_gate(files: Written) -> None:
+    """Ranges are hosts, one of anything is a list of it, and what is not said is the usual."""
+    gates = """
+access:
+  public:
+    nftables:
+      hosts: [web, lb1]
+      ports: [8080, 8443, 8080]
+      allow: {8443: [10.0.0.5, 192.168.1.0/24, "2001:db8::/48"], 9000: 10.0.0.5}
+      page: 8081
+      established: keep
+      outside: db1
+  plain: {nftables: {hosts: lb1, ports: 80}}
+upgrade:
+"""
+    files.change("upgrade:\n", gates.lstrip())
+    public, plain = load(files.path).site.access
+    assert public == AccessConfig(
+        name="public",
+        driver="nftables",
+        hosts=("app1", "app2", "app3", "app4", "lb1"),
+        ports=(8080, 8443),
+        allow={"8443": ("10.0.0.5", "192.168.1.0/24", "2001:db8::/48"), "9000": ("10.0.0.5",)},
+        page=8081,
+        established="keep",
+        outside=("db1",),
+    )
+    assert plain == AccessConfig("plain", "nftables", ("lb1",), (80,))
 
 
 @pytest.mark.parametrize(
