@@ -18,6 +18,9 @@ from changeover.report.formats import Format, written
 
 app = typer.Typer(rich_help_panel="Before the run")
 
+MOST_PAIRS = 100_000
+"""More of them would be days of work, and are a slip of the finger."""
+
 SAYS_EVERY = 5.0
 """Seconds between two lines of progress where no terminal is."""
 
@@ -33,14 +36,16 @@ async def rehearse(
             help="A saved plan: nothing else is needed. If not given, one is made from the live site.",
         ),
     ] = None,
-    pairs: Annotated[int, typer.Option(min=0, help="How many pairs of faults are rehearsed besides.")] = 100,
+    pairs: Annotated[
+        int, typer.Option(min=0, max=MOST_PAIRS, help="How many pairs of faults are rehearsed besides.")
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Which pairs: the same seed, the same pairs.")] = 1,
     replay: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="CASE", help="Only this case, and all that happens in it: app2/start:host-dies:abort"
         ),
-    ] = "",
+    ] = None,
     lab: Annotated[
         bool,
         typer.Option("--lab", help="On the real hosts of a lab instead: some of the cases, on its own plan."),
@@ -63,6 +68,8 @@ async def rehearse(
     """
     from changeover.report import rehearsal as told  # it is not for every command to load
 
+    if sum(map(bool, (replay, cases, every))) > 1:
+        raise typer.BadParameter("--replay, --cases and --all exclude one another")
     if lab:
         return await _on_lab(settings, plan, [replay] if replay else cases or [], as_, output, every=every)
     if cases or every:

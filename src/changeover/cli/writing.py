@@ -85,6 +85,8 @@ async def plan(
     ] = False,
 ) -> None:
     """Say what would be done, from the site's file and from what the live site shows now; changes nothing."""
+    if diff and fallback:
+        raise typer.BadParameter("--diff and --fallback exclude one another")
     conductor = settings.conductor
     earlier = await _earlier(conductor, diff) if diff else None
     fresh = await conductor.plan()

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
 from changeover.engine import tables
-from changeover.errors import JournalError
+from changeover.errors import JournalError, SpecError
 
 T = TypeVar("T")
 
@@ -236,11 +236,11 @@ def _url(where: str) -> URL:
         try:
             url = sa.make_url(where)
         except sa.exc.ArgumentError as error:
-            raise JournalError(
+            raise SpecError(
                 "the journal's URL cannot be read", hint="postgresql://user@host/database"
             ) from error
         if url.get_backend_name() not in ("sqlite", "postgresql"):
-            raise JournalError(
+            raise SpecError(
                 f"a journal cannot be kept in {url.get_backend_name()}",
                 hint="give a file, or a postgresql:// URL",
             )

@@ -89,7 +89,7 @@ class Cell(Value, frozen=True):
     findings: int = 0
 
 
-class Rehearsal(Value, frozen=True):
+class Rehearsal(Value, frozen=True, omit_defaults=False):
     """Every fault at every step, and what came of each. Times are seconds.
 
     `cases` were judged, in `plays`: each goes from a fault or an answer to the next question, or to a state that had been

@@ -101,7 +101,7 @@ class Left(Value, frozen=True):
     instructions: tuple[Instruction, ...] = ()
 
 
-class RunReport(Value, frozen=True):
+class RunReport(Value, frozen=True, omit_defaults=False):
     """The whole report. `total` is the cost of the whole run; `sources` are the ledgers it was read from.
 
     `afterwards` is what people have to do when the upgrade is done.

@@ -328,7 +328,13 @@ def test_a_step_that_there_is_not_is_no_empty_log(changeover: Terminal) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("status", ""), ("abort", "--run", "", "--reason", "x"), ("plan", "--diff", ""), ("resume", "")],
+    [
+        ("status", ""),
+        ("abort", "--run", "", "--reason", "x"),
+        ("plan", "--diff", ""),
+        ("resume", ""),
+        ("rehearse", "--replay", ""),
+    ],
 )
 def test_an_empty_name_is_not_a_name_left_out(changeover: Terminal, arguments: tuple[str, ...]) -> None:
     """A script's variable that was never set must not steer whatever run is under way."""
@@ -336,6 +342,26 @@ def test_an_empty_name_is_not_a_name_left_out(changeover: Terminal, arguments: t
     refused = changeover(*arguments)
     assert (refused.code, "is empty" in refused.err) == (2, True)
     assert changeover("status", "--json").json["stored"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--fallback", "--diff", "last"),
+        ("rehearse", "--lab", "--all", "--cases", "x"),
+        ("rehearse", "--replay", "app1/start:hangs", "--cases", "x"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(changeover: Terminal, arguments: tuple[str, ...]) -> None:
+    """Of two options that exclude one another neither is ignored."""
+    refused = changeover(*arguments)
+    assert (refused.code, "exclude one another" in refused.err) == (2, True)
+
+
+def test_a_report_in_json_names_its_format(changeover: Terminal) -> None:
+    """Whoever reads it can tell one of another time from this."""
+    changeover("run", "--yes")
+    assert changeover("report", "--json").json["format"] == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from changeover.engine.events import StepChanged, Verb
 from changeover.engine.journal import Journal
 from changeover.engine.owner import Owner
 from changeover.engine.records import Records, stem
-from changeover.errors import JournalError, LockedError, RefusedError
+from changeover.errors import JournalError, LockedError, RefusedError, SpecError
 from changeover.model.states import RunState, StepState
 from tests.enginekit import PATIENCE, Scripted, a_gate, a_plan, a_step, answer, begin, conduct, tell
 from tests.pg import PostgresServer
@@ -205,11 +205,19 @@ async def test_a_database_server_that_dies_stops_the_run_resumably(postgres_serv
 
 
 @pytest.mark.parametrize(
+    ("where", "says"), [("mysql://host/db", "cannot be kept in mysql"), ("://", "URL cannot be read")]
+)
+def test_a_place_that_is_none_for_a_journal_is_bad_input(where: str, says: str) -> None:
+    """It is no journal that failed."""
+    with pytest.raises(SpecError, match=says) as failed:
+        Journal.open(where)
+    assert failed.value.hint
+
+
+@pytest.mark.parametrize(
     ("where", "says"),
     [
         ("/proc/nowhere/journal.db", "the journal at /proc/nowhere/journal.db"),
-        ("mysql://host/db", "cannot be kept in mysql"),
-        ("://", "URL cannot be read"),
         ("postgresql://kim:swordfish@/x?host=/nowhere", "/nowhere"),
     ],
 )
