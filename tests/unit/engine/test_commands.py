@@ -1,6 +1,7 @@
 """What a command leads to, decided from where the run stands alone."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ def words(events: Iterable[Event]) -> list[str]:
     ]
 
 
-def tell(verb: Verb, step: str = "", reason: str = "because", **more: bool) -> Command:
+def tell(verb: Verb, step: str = "", reason: str = "because", **more: Any) -> Command:
     """A command by Kim."""
     return Command(1, verb, "kim", f"app1/{step}" if step else "", reason, **more)
 
