@@ -111,8 +111,9 @@ def _access(operation: Operation, site: SimulatedSite, _: str) -> str:
     ]
     outside = site.site.gate(operation.target).outside
     other += [f"nobody looks from {host}" for host in outside if not site.hosts[host].reached]
-    if outside and not wanted and not site.pools:
+    if outside and not wanted:
         there = {node.host for name, node in site.nodes.items() if site.well(name)}
+        there |= {pool.host for pool in site.pools.values()}
         hosts = site.gates[operation.target].entrances.keys() - there
         other += [f"nothing answers on {host}" for host in sorted(hosts)]
     return "; ".join(other)

@@ -213,7 +213,10 @@ class _Window(Value, frozen=True):
 
     def open(self) -> Stage:
         """Everybody comes in again. From here on a restore would lose what they write, so a person is asked for it."""
-        gates = [blocks.open_access(gate, self.release) for gate in self.site.access]
+        entered = tuple(it.id for it in self._entering())
+        gates = [
+            _replaced(blocks.open_access(gate, self.release), needs=entered) for gate in self.site.access
+        ]
         stage = self._closed("open", "Open the site", gates or self._entering())
         return _replaced(stage, back=Direction.ASK)
 
