@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+import msgspec
+
 from changeover import foresight
 from changeover.actions import ACTIONS
 from changeover.actions.validation import validate
@@ -19,7 +21,7 @@ from changeover.engine.guard import Guard
 from changeover.engine.journal import CommandRecord, Journal, RunRecord
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
-from changeover.errors import RefusedError, StaleError
+from changeover.errors import RefusedError, SpecError, StaleError
 from changeover.fallback import timing
 from changeover.model.duties import assigned
 from changeover.model.estimates import measured
@@ -180,6 +182,21 @@ class Conductor(Attached):
         made = measured(made, await self.journal.durations(site.name))
         now = (await self._world(site, release)).clock.now()
         timing.refuse_late(made, timing.best_beginning(made, now))
+        return made
+
+    async def plans(self) -> dict[str, Plan | SpecError]:
+        """What each strategy would make of the file and the live site, or why it does not fit; changes nothing."""
+        site, release = self.spec.site, self.spec.release
+        facts = await self._facts(site, release)
+        durations = await self.journal.durations(site.name)
+        made: dict[str, Plan | SpecError] = {}
+        for name, strategy in STRATEGIES.items():
+            try:
+                plan = strategy(site, msgspec.structs.replace(release, strategy=name), facts)
+                foresight.refuse(plan)
+                made[name] = measured(plan, durations)
+            except SpecError as error:
+                made[name] = error
         return made
 
     @staticmethod

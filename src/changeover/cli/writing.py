@@ -21,6 +21,7 @@ from changeover.report.formats import Format, written
 from changeover.report.plan import outline, plan_document
 from changeover.report.runbook import runbook as runbook_of
 from changeover.report.runbook import runbook_document
+from changeover.report.strategies import fittings, strategies_document
 from changeover.spec import reference, starter
 from changeover.spec import schema as json_schema
 
@@ -83,11 +84,25 @@ async def plan(
     fallback: Annotated[
         bool, typer.Option("--fallback", help="Show the way back instead: from each stage, and step by step.")
     ] = False,
+    strategies: Annotated[
+        bool,
+        typer.Option(
+            "--strategies", help="Show instead which strategies fit this file, and why others do not."
+        ),
+    ] = False,
 ) -> None:
     """Say what would be done, from the site's file and from what the live site shows now; changes nothing."""
     if diff and fallback:
         raise typer.BadParameter("--diff and --fallback exclude one another")
     conductor = settings.conductor
+    if strategies:
+        if diff or fallback or output:
+            raise typer.BadParameter("--strategies makes no plan to save, compare or go back from")
+        known = fittings(await conductor.plans(), conductor.spec.release.strategy)
+        settings.output.answer(
+            {"strategies": known}, lambda: strategies_document(conductor.spec.site.name, known)
+        )
+        return
     earlier = await _earlier(conductor, diff) if diff else None
     fresh = await conductor.plan()
     if output:

@@ -123,6 +123,21 @@ def test_the_way_back_is_shown_with_the_plan(changeover: Terminal) -> None:
     assert changeover("plan", "--fallback", "--json").json["point_of_no_return"] == "finalize"
 
 
+def test_the_strategies_that_fit_are_named_and_why_others_do_not(changeover: Terminal) -> None:
+    """With what each comes to; the one in the file is marked."""
+    shown = changeover("plan", "--strategies")
+    assert shown.code == 0
+    assert "rolling (chosen)" in shown.out
+    assert "the strategy window needs `upgrade.window`" in " ".join(shown.out.split())
+    by_name = {it["strategy"]: it for it in changeover("plan", "--strategies", "--json").json["strategies"]}
+    assert by_name["rolling"]["fits"]
+    assert by_name["rolling"]["in_rotation"] == 3
+    assert by_name["full-stop"]["in_rotation"] == 0
+    assert by_name["full-stop"]["stages"][-2:] == ["resume", "finalize"]
+    assert not by_name["window"]["fits"]
+    assert changeover("plan", "--strategies", "--fallback").code == 2
+
+
 def test_every_stored_command_is_taken_at_the_finalize_gate(changeover: Terminal) -> None:
     """Each of them comes before the approval, which is obeyed nevertheless: finalize ends with 0."""
     changeover("run", "--yes")
