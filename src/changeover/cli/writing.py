@@ -84,6 +84,7 @@ async def plan(
     fallback: Annotated[
         bool, typer.Option("--fallback", help="Show the way back instead: from each stage, and step by step.")
     ] = False,
+    *,
     strategies: Annotated[
         bool,
         typer.Option(
