@@ -122,3 +122,10 @@ def test_a_reset_stops_the_nodes_first_and_starts_them_last(kind: DatabaseKind) 
     """No node writes while the database is emptied."""
     order = [set(step) for step in scripts(kind)]
     assert order == [{Role.APP}, {Role.DATABASE, Role.BALANCER}, {Role.APP}]
+
+
+@pytest.mark.parametrize("kind", [DatabaseKind.POSTGRESQL, DatabaseKind.MARIADB])
+def test_a_reset_leaves_no_snapshot_of_a_database_that_is_gone(kind: DatabaseKind) -> None:
+    """Else the next upgrade would find those of an earlier one, on a disk that is not as new."""
+    [database] = [step[Role.DATABASE] for step in scripts(kind) if Role.DATABASE in step]
+    assert "rm -rf /var/lib/changeover/snapshots\n" in database

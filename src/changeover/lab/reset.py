@@ -5,6 +5,9 @@ from importlib import resources
 from changeover.lab.database import SETUP_COMMANDS, reset_sql
 from changeover.lab.layout import DatabaseKind, Role
 
+SNAPSHOTS = "/var/lib/changeover/snapshots"
+"""Where an operator's file lets them lie if it does not say: they are of databases that are gone then."""
+
 STOP_APP = """\
 nft flush ruleset
 systemctl kill --signal=KILL lab-app.service 2>/dev/null || :
@@ -46,7 +49,7 @@ def database_script(kind: DatabaseKind) -> str:
     """Return the script that leaves nothing in the database server but the application's first schema."""
     if kind is DatabaseKind.NONE:
         return "nft flush ruleset\n"
-    return f"nft flush ruleset\nset -e\n{_CLEAR[kind]()}{SETUP_COMMANDS[kind]}\n"
+    return f"nft flush ruleset\nrm -rf {SNAPSHOTS}\nset -e\n{_CLEAR[kind]()}{SETUP_COMMANDS[kind]}\n"
 
 
 def scripts(kind: DatabaseKind) -> list[dict[Role, str]]:
