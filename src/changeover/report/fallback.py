@@ -61,7 +61,11 @@ def fallback_document(plan: Plan) -> Document:
         title=f"{plan.site.name}: the way back, {release.to_version} → {release.from_version}",
         subtitle=f"plan {plan.digest()[:12]}",
         figures=(
-            Figure("at most", Text(seconds(longest)), "on the longest way back, by the estimates at worst"),
+            Figure(
+                "at worst",
+                Text(seconds(longest)),
+                "on the longest way back, by the estimates; no step is held to them",
+            ),
             Figure(
                 "point of no return",
                 Text(known.point_of_no_return or "none", Tone.STRONG),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-from changeover.engine.events import Claimed, CommandTaken, Created, Event, StepChanged
+from changeover.engine.events import Claimed, CommandTaken, Created, Event, FallbackBegun, StepChanged
 from changeover.engine.fold import RunStatus, fold
 from changeover.errors import RefusedError
 from changeover.fallback import way_back
@@ -182,7 +182,7 @@ def run_report(
         until=until,
         actor=created.actor,
         reason=created.reason,
-        why=status.reason if status.changed_at else "",
+        why=(status.reason or _turned_back(events)) if status.changed_at else "",
         finalize_left=only_finalize_left(status),
         total=cost(ledgers, _joined(windows.values()), agreed),
         stages=stages,
@@ -197,6 +197,13 @@ def run_report(
         duties=tuple(duties(whole, of_step)),
         afterwards=plan.release.afterwards,
         sources=tuple(sources),
+    )
+
+
+def _turned_back(events: Iterable[Event]) -> str:
+    """Why it went back, and who said so."""
+    return next(
+        (": ".join(filter(None, (it.actor, it.reason))) for it in events if isinstance(it, FallbackBegun)), ""
     )
 
 

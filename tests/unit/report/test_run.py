@@ -2,7 +2,7 @@
 
 import msgspec
 
-from changeover.engine.events import FAILURE_BUDGET
+from changeover.engine.events import FAILURE_BUDGET, FallbackBegun, RunChanged
 from changeover.model.states import RunState, StepState
 from changeover.report.receipt import Held, Window
 from changeover.report.run import RunReport, run_report
@@ -35,6 +35,18 @@ def test_it_says_who_decided_what_and_why() -> None:
         (1, "ann@ops1, process 411"),
         (2, "ann@ops1, process 411"),
     ]
+
+
+def test_a_run_that_went_back_says_why_and_by_whom() -> None:
+    """The end of the way back has no reason of its own."""
+    back = FallbackBegun(
+        stages=a_plan([a_step("undo")]).stages, budgets=(), reason="error rates", actor="bob"
+    )
+    undone = (step("undo", S.RUNNING, attempt=1), step("undo", S.DONE))
+    events = history(
+        *UPGRADED[:6], (6.0, back), *((7.0, it) for it in undone), (8.0, RunChanged(state=RunState.FELL_BACK))
+    )
+    assert run_report("r", PLAN, events, now=BEGAN + 9).why == "bob: error rates"
 
 
 def test_a_step_set_aside_is_skipped_by_the_budget() -> None:
