@@ -30,7 +30,7 @@ HIBERNATE = KnownIssue("hibernate", most=1, version="v2", step="first-log")
 
 
 def a_gated_site(*, pools: bool = False, head: str = "app2") -> Site:
-    """Two nodes behind a gate on their own hosts; the second is the head. With `pools` behind a balancer, too."""
+    """Two nodes behind a gate on their own hosts; the second is the head. With `pools` on that of their balancer."""
     plain = a_site(2)
     bound = {
         **plain.application.capabilities,
@@ -38,7 +38,13 @@ def a_gated_site(*, pools: bool = False, head: str = "app2") -> Site:
     }
     nodes = tuple(it if pools else Node(it.name, it.host) for it in plain.application.nodes)
     gate = AccessConfig(
-        "public", "nftables", ("app1", "app2"), (8443,), {"8443": ("10.9.9.9",)}, page=8081, outside=("lb1",)
+        "public",
+        "nftables",
+        ("lb1",) if pools else ("app1", "app2"),
+        (8443,),
+        {"8443": ("10.9.9.9",)},
+        page=8081,
+        outside=("db1",) if pools else ("lb1",),
     )
     return msgspec.structs.replace(
         plain,

@@ -66,9 +66,12 @@ class SimulatedAccess:
             return Seen.SILENT
         if site.shut_out(host):
             return Seen.PAGE if self._config.page else Seen.REFUSED
+        for pool in site.pools.values():
+            if pool.host == host:  # which says itself that nobody is there
+                led = any(it.in_rotation and site.well(it.node) for it in pool.servers.values())
+                return Seen.APPLICATION if led else Seen.PAGE
         served = any(node.host == host and site.well(name) for name, node in site.nodes.items())
-        balanced = any(pool.host == host for pool in site.pools.values())
-        return Seen.APPLICATION if served or balanced else Seen.REFUSED
+        return Seen.APPLICATION if served else Seen.REFUSED
 
     async def _everywhere(
         self, method: str, *, begin: Callable[..., None], end: Callable[..., None]

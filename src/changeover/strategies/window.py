@@ -319,6 +319,18 @@ class _Window(Value, frozen=True):
         )
 
 
+def _refuse_ways_in(site: Site) -> None:
+    """Behind the closed gates the pools fill before the site is opened: so they must stand before the balancers."""
+    gated = {host for gate in site.access for host in gate.hosts}
+    pools = {balancer for node in site.application.nodes for balancer in node.servers}
+    for balancer in site.balancers:
+        if site.access and balancer.name in pools and balancer.host not in gated:
+            raise SpecError(
+                f"everybody comes in through the balancer {balancer.name}, where no access gate stands",
+                hint=f"put {balancer.host or 'its host'} among the hosts of a gate, or leave the closing to the balancer",
+            )
+
+
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
     if release.window is None:
         raise SpecError("the strategy window needs `upgrade.window`", hint="say when it opens and closes")
@@ -333,6 +345,7 @@ def _refuse(site: Site, release: Release, facts: Facts) -> None:
             "nothing closes the site: it has neither access gates nor balancers",
             hint="name the entrances under `access`, or the balancer under `balancers`",
         )
+    _refuse_ways_in(site)
     for node in site.application.nodes:
         if f"{node.name}/" == BACK:
             raise SpecError(f"no node may be called {node.name}", hint="give it another name")

@@ -243,6 +243,18 @@ def test_a_capability_that_is_missing_is_named(capability: str) -> None:
         _without(capability)
 
 
+def test_behind_a_balancer_a_gate_closes_nothing() -> None:
+    """Everybody would come in by the pools that fill while the site is taken to be closed."""
+    site = a_gated_site(pools=True)
+    (gate,) = site.access
+    nodes = msgspec.structs.replace(gate, hosts=("app1", "app2"))
+    with pytest.raises(
+        SpecError, match="comes in through the balancer public, where no access gate"
+    ) as error:
+        a_window(msgspec.structs.replace(site, access=(nodes,)))
+    assert error.value.hint.startswith("put lb1 among the hosts of a gate")
+
+
 def test_what_cannot_be_is_refused() -> None:
     """With what to do about it."""
     site, release, change = a_gated_site(), a_windowed_release(), msgspec.structs.replace
