@@ -325,7 +325,7 @@ class Worker(threading.Thread):
 
 
 def check_schema(installation: Installation) -> None:
-    """Return when the schema is this release's, waiting for a database that is not there yet.
+    """Return when the schema is this release's, waiting for one that is not there yet.
 
     Raises:
         MisconfiguredError: it is another's.
@@ -335,15 +335,13 @@ def check_schema(installation: Installation) -> None:
         try:
             with installation.connect() as database:
                 found = database.execute("SELECT schema FROM installation").fetchone()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             log.warning("the database does not answer: %s", str(error).strip())
             STOPPING.wait(PAUSE)
             continue
-        except psycopg.errors.UndefinedTable:
-            found = None
         if found != (wanted,):
             raise MisconfiguredError(
-                f"release {installation.version} needs schema {wanted}, and the database has {found[0] if found else 'none'}"
+                f"release {installation.version} needs schema {wanted}, and the database has {found and found[0]}"
             )
         return
 
@@ -381,6 +379,9 @@ class Node:
         except MisconfiguredError as error:
             log.error("%s", error)  # noqa: TRY400  # the trace says nothing
             os._exit(EX_CONFIG)
+        except Exception:
+            log.exception("the start ends")
+            os._exit(1)
         if not STOPPING.wait(self.own.startup):
             for worker in self.workers:
                 worker.start()
