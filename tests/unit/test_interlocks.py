@@ -13,7 +13,7 @@ from changeover.interlocks import (
     floors,
 )
 from changeover.model.plan import Facts
-from changeover.model.release import Ability, Coexistence
+from changeover.model.release import Ability, Coexistence, Expectation
 from changeover.model.values import Verdict
 from changeover.strategies.rolling import rolling
 from tests.sites import CONTRACT, EXPAND, a_release, a_site
@@ -333,3 +333,44 @@ def test_a_closed_site_lets_in_its_allowlist(admits: set[str], evidence: str) ->
     verdict = interlocks.closed(ObservedSite(entrances={"public": frozenset(admits)}), {"10.0.0.9"})
     assert verdict.good is not bool(evidence)
     assert evidence in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("site", "evidence"),
+    [
+        (ObservedSite(nodes={"app1": ObservedNode(running=False)}, outstanding={"mail": "0"}), ""),
+        (ObservedSite(nodes={"app1": ObservedNode()}), "app1 runs"),
+        (
+            ObservedSite(nodes={"app1": ObservedNode(running=False, watched=True)}),
+            "app1 does not run, but its watchdog does and would start it",
+        ),
+        (ObservedSite(outstanding={"mail": "0", "sms": "3"}), "sms has 3 outstanding"),
+        (ObservedSite(outstanding={"mail": ""}), "mail has nobody knows how much outstanding"),
+    ],
+)
+def test_storage_is_cleaned_only_at_rest(site: ObservedSite, evidence: str) -> None:
+    """No node runs or would be started, and nothing is outstanding; silence is not zero."""
+    verdict = interlocks.all_at_rest(site)
+    assert verdict.good if not evidence else refused(verdict) == evidence
+
+
+@pytest.mark.parametrize(("watched", "good"), [(False, True), (True, False)])
+def test_what_a_watchdog_would_start_counts_as_not_stopped(watched: bool, good: bool) -> None:
+    """It says which node, and what to stop first."""
+    verdict = interlocks.stays_stopped(ObservedSite(nodes={"app1": ObservedNode(watched=watched)}), "app1")
+    assert verdict.good if good else refused(verdict) == "the watchdog of app1 runs and would start it again"
+
+
+@pytest.mark.parametrize(
+    ("answers", "evidence"),
+    [
+        ({"qa": "OFF"}, ""),
+        ({"qa": "ON"}, "qa is ON, expected OFF"),
+        ({"qa": ""}, "qa is not answered, expected OFF"),
+        ({}, ""),
+    ],
+)
+def test_nothing_is_stopped_but_as_expected(answers: dict[str, str], evidence: str) -> None:
+    """Another answer, and none, holds it up; what was not asked is not spoken of."""
+    verdict = interlocks.as_expected(ObservedSite(answers=answers), [Expectation("qa", "OFF")])
+    assert verdict.good if not evidence else refused(verdict) == evidence

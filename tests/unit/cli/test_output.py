@@ -1,5 +1,6 @@
 """What reaches the terminal, a pipe, and a pipe whose reader has gone."""
 
+import asyncio
 import codecs
 import io
 import os
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from changeover.cli import live
 from changeover.cli.live import JsonLines, Lines
 from changeover.cli.output import PIPE_CLOSED, Output, spelled
 from changeover.engine.events import StepChanged
@@ -15,7 +17,7 @@ from changeover.engine.fold import RunStatus
 from changeover.engine.memory import MemoryJournal
 from changeover.model.states import StepState
 from changeover.report.document import Column, Document, Section, Table, Text, Tone, cells
-from tests.enginekit import a_plan, a_step
+from tests.enginekit import PATIENCE, a_plan, a_step
 from tests.terminalkit import Closed, Tty
 
 LONG = "word " * 60
@@ -105,3 +107,27 @@ def test_signs_are_spelled_where_the_encoding_has_none(encoding: str, shown: str
     codecs.register_error("changeover", spelled)
     assert "✓ ✗ ? →".encode(encoding, "changeover").decode(encoding) == shown
     assert "ж".encode("ascii", "changeover") == b"?"
+
+
+async def test_in_a_pipe_too_what_is_in_flight_says_how_far_it_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line for each new word of a step that runs, and none for what was said before or is over."""
+    monkeypatch.setattr(live, "NOTES_SECONDS", 0.0)
+    said = [{"a": "12 left", "b": "over"}, {"a": "12 left"}, {"a": "3 left"}]
+    out, asked = io.StringIO(), asyncio.Event()
+
+    async def notes(_: str) -> dict[str, str]:
+        if not said:
+            asked.set()
+            return {"a": "3 left"}
+        return said.pop(0)
+
+    display = Lines(RunStatus("r", a_plan([a_step("a"), a_step("b")])), Output(out=out), notes)
+    display.see(StepChanged(seq=3, at=1.0, step="a", state=StepState.RUNNING, attempt=1))
+    telling = asyncio.create_task(display.tell())
+    async with asyncio.timeout(PATIENCE):
+        await asked.wait()
+    telling.cancel()
+    lines = [line.split(maxsplit=2)[1:] for line in out.getvalue().splitlines()]
+    assert lines[1:] == [["a", "12 left"], ["a", "3 left"]]

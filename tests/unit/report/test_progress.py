@@ -46,6 +46,16 @@ def shown(*moments: tuple[float, Event], now: float = 10.0) -> list[str]:
     return lines
 
 
+def test_a_step_at_work_says_how_far_it_has_come() -> None:
+    """By its latest word, which no event holds; of what is not at work nothing is shown."""
+    status = fold("r", PLAN, history(*UPGRADED[:5]))
+    notes = {"a": "mail has 37 outstanding, 48 per s", "b": "over"}
+    units = progress(status, estimate(PLAN), BEGAN + 4, notes=notes).sections[2].body[0]
+    assert isinstance(units, Table)
+    said = [row[2].text for row in units.rows]
+    assert said == ["a 1.0 s of about 2.0 s, attempt 2: mail has 37 outstanding, 48 per s", "waits for a"]
+
+
 def test_a_step_at_work_is_shown_with_its_time() -> None:
     """The attempt, the time it has taken, its estimate; and for whom the next one waits."""
     assert shown(*UPGRADED[:5], now=4.0) == [

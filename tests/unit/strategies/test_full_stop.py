@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from changeover import foresight
 from changeover.actions import ACTIONS
@@ -237,6 +239,21 @@ def test_a_node_that_did_not_run_is_upgraded_and_left_stopped_by_a_way_back() ->
     started = [step.id for step in back.steps() if step.do.action == "node.start"]
     assert sorted(started) == ["back/app1/start", "back/app3/start"]
     assert "app2/switch" in {step.id for step in plan.steps()}
+
+
+@given(some.data())
+def test_from_any_set_of_begun_steps_the_way_back_can_be_executed(data: some.DataObject) -> None:
+    """Ids are unique and needs are met, whatever was begun, skipped or left half-way."""
+    plan = _plan()
+    steps = [step.id for stage in reachable(plan) for step in stage.steps if not step.person]
+    begun = data.draw(some.lists(some.sampled_from(steps), unique=True))
+    back = way_back(
+        plan,
+        {it: Reached(done=data.draw(some.booleans()), skipped=data.draw(some.booleans())) for it in begun},
+    )
+    if back.stages:
+        check(back)
+    assert {step.do.action for step in back.steps()} <= ACTIONS.keys() | {"people.approve"}
 
 
 # Through the engine
