@@ -227,6 +227,16 @@ def test_a_mistyped_step_is_answered_with_the_nearest(changeover: Terminal) -> N
     assert "did you mean 'app1/start'?" in refused.err
 
 
+def test_an_answer_that_a_step_does_not_offer_is_refused_at_once(changeover: Terminal) -> None:
+    """With those that it offers; nothing is stored."""
+    changeover.site.nodes["app1"].broken.add("start")
+    changeover("run", "--yes")
+    refused = changeover("retry", "app1/start", "--with", "ignore", "--reason", "stale")
+    assert refused.code == 4
+    assert "app1/start has no answer 'ignore': it offers none" in refused.err
+    assert "stored" not in changeover("status").out
+
+
 def test_an_empty_reason_is_refused_at_once(changeover: Terminal) -> None:
     """Who ends a run or leaves a step out says why."""
     changeover.site.nodes["app1"].broken.add("start")
