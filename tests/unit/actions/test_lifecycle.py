@@ -156,6 +156,8 @@ PROVES = [
     _op("application.flushed", "mail", node="app1", stall=30.0, poll=2.0),
     _op("application.clean", "app1"),
     _op("node.stopped", "app1"),
+    _op("time.wait", "window", until=0.0),
+    _op("time.wait", "window", until=0.0),
 ]
 """Those that neither have a counterpart nor only look; each has a test of its own."""
 
