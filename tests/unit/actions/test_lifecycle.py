@@ -157,7 +157,6 @@ PROVES = [
     _op("application.clean", "app1"),
     _op("node.stopped", "app1"),
     _op("time.wait", "window", until=0.0),
-    _op("time.wait", "window", until=0.0),
 ]
 """Those that neither have a counterpart nor only look; each has a test of its own."""
 
