@@ -299,11 +299,11 @@ async def test_a_watchdog_that_is_alive_holds_everything(courier: Courier, tmp_p
     """Given one that cannot be stopped, and one that revives its node, then nothing goes on until both are dead."""
     operator, lab = conductor(courier, tmp_path), courier.lab
     lab.set_fault("app3", "monitor-survives")
-    operator.when("app2/stop", DONE, lambda: lab.run_on("app2", "/etc/init.d/S80courier start"))
     status = await through(operator, AGREE)
     assert stopped_at(status) == ["app3/watchdog-stop"]
     assert "app3" in courier.running()
     lab.set_fault("app3", "monitor-survives", None)
+    operator.when("app3/stop", DONE, lambda: lab.run_on("app2", "/etc/init.d/S80courier start"))
     status = await operator.retry("app3/watchdog-stop")
     assert stopped_at(status) == ["app2/stopped"]
     assert "its watchdog runs and would start it again" in status.steps["app2/stopped"].evidence
