@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from changeover.fallback import point_of_no_return
-from changeover.model.plan import Budget, Plan, Promise, Stage, Step
+from changeover.fallback import direction, point_of_no_return
+from changeover.model.plan import Budget, Direction, Plan, Promise, Stage, Step
 from changeover.model.release import SqlMigration
 from changeover.model.values import Value
 from changeover.model.words import count
@@ -35,7 +35,7 @@ def plan_document(plan: Plan, *, steps: bool = True) -> Document:
     """The plan to be read, with every step or the stages alone."""
     known = outline(plan)
     site, release = plan.site, plan.release
-    sections = [Section("Stages", (_stages(known), *_common_promise(plan)))]
+    sections = [Section("Stages", (*_already(plan), _stages(known), *_common_promise(plan)))]
     if steps:
         sections += [
             Section(
@@ -68,6 +68,16 @@ def _serving(known: Outline) -> Figure:
         )
     floor = known.plan.release.keep_serving
     return Figure("serving", Text(str(_least(known))), f"nodes at the least; the floor is {floor}")
+
+
+def _already(plan: Plan) -> Iterator[Text]:
+    """A word where there is nothing to upgrade any more: else what is planned reads like an upgrade."""
+    versions = set(plan.facts.versions.values())
+    if versions == {plan.release.to_version}:
+        yield Text(
+            f"Every node runs {plan.release.to_version} already: what is left is to see that, and to finalize.",
+            Tone.DOUBT,
+        )
 
 
 def _least(known: Outline) -> int:
@@ -145,15 +155,16 @@ def _steps(stage: Stage, known: Outline) -> Table:
         Column("about", right=True, whole=True),
         Column("at most", right=True, whole=True),
     )
-    return Table(columns, tuple(_step(step, known) for step in stage.steps))
+    gone = direction(stage, known.plan) is Direction.FORWARD
+    return Table(columns, tuple(_step(step, known, gone=gone) for step in stage.steps))
 
 
-def _step(step: Step, known: Outline) -> tuple[Text, ...]:
+def _step(step: Step, known: Outline, *, gone: bool) -> tuple[Text, ...]:
     tries = f"{step.attempts} x " if step.attempts > 1 else ""
     return cells(
         step.id,
         Text(step.summary, Tone.STRONG if step.person else Tone.PLAIN),
-        _undone(step),
+        Text("nothing: there is no way back from here", Tone.QUIET) if gone else _undone(step),
         seconds(known.estimate.steps[step.id].lasts),
         Text("" if step.person else f"{tries}{seconds(step.timeout)}", Tone.QUIET),
     )

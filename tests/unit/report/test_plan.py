@@ -74,6 +74,23 @@ def test_the_steps_say_how_they_are_undone() -> None:
     ]
 
 
+def test_past_the_point_of_no_return_no_step_is_said_to_be_undone() -> None:
+    """Finalize takes a snapshot of its own, to which no way back leads."""
+    document = plan_document(ROLLING)
+    last = next(section.title for section in document.sections if "finalize" in section.title)
+    assert {row.split(" | ")[2] for row in rows(document, last)} == {
+        "nothing: there is no way back from here"
+    }
+
+
+def test_a_site_that_was_upgraded_before_is_said_to_be() -> None:
+    """The stages alone would read like an upgrade."""
+    seen = Facts(versions={f"app{number}": "v2" for number in range(1, 5)})
+    [stages] = [it for it in plan_document(msgspec.structs.replace(ROLLING, facts=seen)).sections[:1]]
+    said = [part.text for part in stages.body if isinstance(part, Text)]
+    assert "Every node runs v2 already: what is left is to see that, and to finalize." in said
+
+
 def failing(document: Document) -> list[str]:
     """What is said of failures."""
     [section] = [section for section in document.sections if section.title == "When something fails"]
