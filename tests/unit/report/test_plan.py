@@ -86,7 +86,7 @@ def test_past_the_point_of_no_return_no_step_is_said_to_be_undone() -> None:
 def test_a_site_that_was_upgraded_before_is_said_to_be() -> None:
     """The stages alone would read like an upgrade."""
     seen = Facts(versions={f"app{number}": "v2" for number in range(1, 5)})
-    [stages] = [it for it in plan_document(msgspec.structs.replace(ROLLING, facts=seen)).sections[:1]]
+    stages = plan_document(msgspec.structs.replace(ROLLING, facts=seen)).sections[0]
     said = [part.text for part in stages.body if isinstance(part, Text)]
     assert "Every node runs v2 already: what is left is to see that, and to finalize." in said
 
