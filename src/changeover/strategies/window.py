@@ -34,9 +34,10 @@ def window(site: Site, release: Release, facts: Facts) -> Plan:
     """
     _refuse(site, release, facts)
     idle = [node for node in site.application.nodes if not blocks.serves(node, facts)]
-    it = _Window(site, release, f"before-{release.to_version}")
+    serving = tuple(node for node in site.application.nodes if node not in idle)
+    it = _Window(site, release, facts, serving)
     stages = [
-        it.check(idle),
+        it.check(),
         it.prepare(),
         it.opens(),
         it.close(),
@@ -67,11 +68,17 @@ def stage_names(head: str, others: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Window(Value, frozen=True):
-    """The stages of one plan. `label` names the snapshots."""
+    """The stages of one plan. `serving` are the nodes that serve before it."""
 
     site: Site
     release: Release
-    label: str
+    facts: Facts
+    serving: tuple[Node, ...]
+
+    @property
+    def label(self) -> str:
+        """The name of the snapshots."""
+        return f"before-{self.release.to_version}"
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -80,13 +87,12 @@ class _Window(Value, frozen=True):
     def can(self, *capabilities: str) -> bool:
         return all(it in self.site.application.capabilities for it in capabilities)
 
-    def check(self, idle: Sequence[Node]) -> Stage:
+    def check(self) -> Stage:
         """What the plan relies on."""
-        serving = [node for node in self.nodes if node not in idle]
         steps = [blocks.check_host(host.name, self.release) for host in self.site.hosts]
-        steps += [blocks.check_node(node, self.release.from_version) for node in serving]
+        steps += [blocks.check_node(node, self.release.from_version) for node in self.serving]
         for balancer in self.site.balancers:
-            servers = [node.servers[balancer.name] for node in serving if balancer.name in node.servers]
+            servers = [node.servers[balancer.name] for node in self.serving if balancer.name in node.servers]
             steps.append(blocks.check_pool(balancer.name, servers, self.release))
         steps += [blocks.check_database(database.name) for database in self.site.databases]
         steps += [blocks.check_access(gate, "open") for gate in self.site.access]
@@ -154,13 +160,17 @@ class _Window(Value, frozen=True):
         steps: list[Step] = []
         for database in self.site.databases:
             change = changes.get(database.name, Migrations(database.name))
-            begun = _replaced(change, expand=(self._begin(database),))
+            applied = self.facts.schemas.get(database.name, ())
+            begun = _replaced(change, expand=(self._begin(database, applied),))
             (entry,) = blocks.migrations(begun, "expand", self.label, self.release)
             summary = f"write into the ledger of {database.name} that the window has begun: the way back restores it"
             scripts = [
-                _replaced(entry, summary=summary),
                 *blocks.migrations(change, "expand", self.label, self.release),
                 *blocks.migrations(change, "contract", self.label, self.release),
+            ]
+            scripts = [
+                _replaced(entry, summary=summary),
+                *(blocks.unless_applied(it, applied) for it in scripts),
             ]
             chained = blocks.chain(*(_replaced(it, needs=(), undo=()) for it in scripts))
             steps += [_replaced(chained[0], needs=tuple(it.id for it in rest)), *chained[1:]]
@@ -242,7 +252,7 @@ class _Window(Value, frozen=True):
     # What the stages are made of
 
     def _serving(self, name: str, title: str, steps: Iterable[Step]) -> Stage:
-        return Stage(name, title, tuple(steps), in_rotation=len(self.nodes))
+        return Stage(name, title, tuple(steps), in_rotation=len(self.serving))
 
     def _closed(self, name: str, title: str, steps: Iterable[Step]) -> Stage:
         allowed = any(gate.allow for gate in self.site.access)
@@ -293,14 +303,15 @@ class _Window(Value, frozen=True):
         summary = f"take the snapshot {self.label} of {database.name}, to which nobody writes"
         return _replaced(take, summary=summary), prove
 
-    def _begin(self, database: DatabaseConfig) -> SqlMigration:
+    def _begin(self, database: DatabaseConfig, applied: Sequence[str]) -> SqlMigration:
         """An entry in the ledger, by which the way back knows that the database is to be restored.
 
-        A version may change it by merely starting, and testers write to it.
+        A version may change it by merely starting, and testers write to it. A window that was left half-way has left its own.
         """
-        sql = "SELECT 1;"
+        name, sql = f"window-to-{self.release.to_version}", "SELECT 1;"
+        names = (name, *(f"{name}-{number}" for number in range(2, len(applied) + 3)))
         return SqlMigration(
-            f"window-to-{self.release.to_version}",
+            next(it for it in names if it not in applied),
             sql,
             hashlib.sha256(sql.encode()).hexdigest(),
             transactional=database.transactional,

@@ -4,14 +4,16 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from changeover.drivers import template
 from changeover.model.release import Batch, Gate
 from changeover.spec import NEEDED
-from changeover.spec.build import capabilities, release
+from changeover.spec.build import release
 from changeover.strategies import STRATEGIES
 from changeover.strategies.rolling import NEEDS, batch_name
 from changeover.strategies.rolling import batches as batches_of
+from changeover.strategies.window import NEEDS as OF_A_WINDOW
+from changeover.strategies.window import stage_names
 from tests.sites import a_release, a_site
+from tests.windowkit import a_gated_site, a_window
 
 BATCHES = st.lists(
     st.integers(1, 12).map(lambda n: Batch(count=n)) | st.integers(1, 100).map(lambda n: Batch(percent=n)),
@@ -27,6 +29,15 @@ def test_the_spec_asks_for_the_capabilities_that_strategies_need() -> None:
     """No strategy is unknown to the spec, and rolling misses nothing that the spec let pass."""
     assert set(NEEDED) == set(STRATEGIES)
     assert set(NEEDED["rolling"]) == set(NEEDS)
+    assert set(NEEDED["window"]) == set(OF_A_WINDOW)
+
+
+def test_the_stages_of_a_window_are_those_of_the_plan() -> None:
+    """What the file may say of the way back of a stage is checked against these."""
+    site = a_gated_site(pools=True)
+    named = release.window_stages(site)
+    assert named == list(stage_names("app2", ["app1"]))
+    assert [stage.name for stage in a_window(site).stages if stage.name in named] == named
 
 
 @settings(max_examples=60)
@@ -42,9 +53,3 @@ def test_batches_and_their_names_are_those_of_the_plan(
     assert release.sizes(batches, total) == [len(batch) for batch in planned]
     names = [batch_name(number, wanted) for number, _ in enumerate(planned, start=1)]
     assert release.gated_stages(batches, gates, total) == [*names, "verify"]
-
-
-def test_placeholders_are_found_alike() -> None:
-    """What the spec sees as a placeholder is what the driver fills."""
-    assert capabilities.PLACEHOLDER.pattern == template.PLACEHOLDER.pattern
-    assert capabilities.PLACEHOLDER.flags == template.PLACEHOLDER.flags

@@ -105,6 +105,24 @@ def test_every_script_runs_in_its_order_after_an_entry_in_the_ledger() -> None:
     assert _back("migrate")["back-migrate"] == ["main/restore"]
 
 
+def test_what_a_window_left_half_way_has_applied_is_not_taken_back() -> None:
+    """The snapshot holds it; the entry of the next window has a name of its own, and the restore goes by that."""
+    left = Facts(schemas={"main": ("window-to-v2", "001_kind")})
+    plan = window(a_gated_site(), a_windowed_release(), left)
+    assert _steps("migrate", plan)[2:] == [
+        f"main/{it}" for it in ("expand/window-to-v2-2", "expand/001_kind", "contract/002_legacy")
+    ]
+    assert _step("main/expand/001_kind", plan).restore == ""
+    (restore,) = [
+        step
+        for stage in fallback.from_the_end_of(_stage("migrate", plan), plan).stages
+        for step in stage.steps
+        if step.do.action == "database.restore"
+    ]
+    undone = [it["params"]["migration"]["name"] for it in restore.do.params["instead_of"]]
+    assert undone == ["window-to-v2-2", "002_legacy"]
+
+
 def test_an_application_that_migrates_by_starting_is_restored_too() -> None:
     """Nothing is declared of its database; a migration by a command of its own runs on the head."""
     plan = a_window(migrations=())
