@@ -66,13 +66,14 @@ class Batch(Value, frozen=True):
 class Gate(Value, frozen=True):
     """What must be so before the next stage.
 
-    `after` names the stage; `approve` waits for a person; `hold` keeps watching the upgraded nodes for so
-    many seconds and fails when one of them stops being healthy.
+    `after` names the stage; `approve` waits for a person, one of `who` if anybody is named; `hold` keeps watching the
+    upgraded nodes for so many seconds and fails when one of them stops being healthy.
     """
 
     after: str
     approve: bool = False
     hold: float = 0.0
+    who: tuple[str, ...] = ()
 
 
 class Budgets(Value, frozen=True):

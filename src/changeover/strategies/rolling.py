@@ -234,7 +234,7 @@ def _gate(gate: Gate, after: str, nodes: list[Node]) -> Stage:
     name = f"after-{after}"
     steps = [blocks.hold(name, node, gate.hold) for node in nodes] if gate.hold else []
     if gate.approve:
-        approval = blocks.approve(name, f"a person approves what {after} has come to")
+        approval = blocks.approve(name, f"a person approves what {after} has come to", gate.who)
         steps.append(msgspec.structs.replace(approval, needs=tuple(step.id for step in steps)))
     return Stage(name, f"Gate after {after}", tuple(steps))
 

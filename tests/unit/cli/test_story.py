@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from changeover.cli.plans import read_plan
-from changeover.model.release import Batch, Gate
+from changeover.model.release import Batch, Duty, Gate, Window
 from changeover.ports import Applied
 from changeover.simulation.site import differences
 from changeover.spec import starter
@@ -317,6 +317,51 @@ def test_a_gate_waits_and_is_approved(
     assert "identity: upgraded; finalize waits for approval\n" in watched.out
     changeover("finalize")
     assert "identity: done\n" in changeover("watch").out
+
+
+def test_a_gate_is_answered_by_those_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Another login is told who may; who sends their answer for them is on record beside them."""
+    gates = (Gate("canary", approve=True, who=("lee", "kim")),)
+    changeover = a_terminal(
+        monkeypatch, capsys, tmp_path, gates=gates, batches=(Batch(count=1), Batch(count=2))
+    )
+    assert (
+        "or `changeover refuse after-canary/approve --reason …`, as lee or kim"
+        in changeover("run", "--yes").out
+    )
+    refused = changeover("approve", "after-canary/approve")
+    assert refused.code == 4
+    assert "after-canary/approve is for lee or kim to answer, not for ann" in refused.err
+    assert changeover("approve", "after-canary/approve", "--as", "kim", "--reason", "on the phone").code == 0
+    assert changeover("resume").code == 0
+    assert "approve after-canary/approve, by kim (sent by ann): on the phone" in changeover("log").out
+    decisions = changeover("report", "--json").json["decisions"]
+    assert [it["actor"] for it in decisions] == ["kim (sent by ann)"]
+
+
+def test_a_window_that_has_closed_is_refused_before_anything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """When it is planned, and when a plan that was made in time is run too late; nothing is begun."""
+    closed = a_terminal(monkeypatch, capsys, tmp_path, window=Window(0.0, 7200.0, "Europe/Berlin"))
+    for command in (("plan",), ("run", "--yes")):
+        ended = closed(*command)
+        assert ended.code == 4
+        assert "the window has closed: that was 1970-01-01 03:00 CET" in ended.err
+    assert "there is no run yet" in closed("status").err
+
+
+def test_a_stage_that_is_none_is_told_when_it_is_planned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the nearest name."""
+    changeover = a_terminal(monkeypatch, capsys, tmp_path, duties={"expnd": Duty("kim")})
+    ended = changeover("plan")
+    assert ended.code == 2
+    assert "upgrade.schedule.expnd: the plan has no such stage or step" in ended.err
+    assert "did you mean 'expand'?" in ended.err
 
 
 def test_plans_are_compared_with_the_last_run(changeover: Terminal) -> None:

@@ -97,7 +97,7 @@ def build_release(
             _check_gates(upgrade, len(site.application.nodes), problems)
         _check_fallback(upgrade, site, problems)
     window, people = build_window(upgrade.window, problems), build_people(upgrade.people)
-    check_people(upgrade.sign_off, people, problems)
+    check_people([*upgrade.sign_off, *(who for gate in upgrade.gates for who in gate.who)], people, problems)
     limits, budget = upgrade.limits, upgrade.failure_budget
     return Release(
         from_version=str(upgrade.from_version),
@@ -106,7 +106,12 @@ def build_release(
         batches=tuple(upgrade.batches),
         keep_serving=upgrade.keep_serving,
         gates=tuple(
-            Gate(after=str(gate.after), approve=gate.approve, hold=gate.hold or gate.wait or 0.0)
+            Gate(
+                after=str(gate.after),
+                approve=gate.approve,
+                hold=gate.hold or gate.wait or 0.0,
+                who=tuple(map(str, gate.who)),
+            )
             for gate in upgrade.gates
         ),
         budgets=Budgets(batch=budget.batch, total=budget.total, consecutive=budget.consecutive),

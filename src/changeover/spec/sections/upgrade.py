@@ -65,9 +65,12 @@ class Gate(Section):
     hold: Duration | None = None
     wait: Duration | None = None
     approve: bool = False
+    who: Annotated[list[Text], OneOrMany()] = []
 
     @model_validator(mode="after")
     def _something(self) -> Self:
+        if self.who and not self.approve:
+            raise PydanticCustomError("gate", "nobody is asked at this gate: give approve, or leave out who")
         if self.hold is not None and self.wait is not None:
             raise PydanticCustomError("gate", "wait and hold mean the same; give one of them")
         if self.hold is None and self.wait is None and not self.approve:
