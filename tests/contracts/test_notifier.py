@@ -2,21 +2,28 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from changeover.drivers import apprise
 from changeover.drivers.secrets import Secrets
+from changeover.engine.events import Told
+from changeover.engine.memory import MemoryJournal
+from changeover.engine.runner import Runner
 from changeover.errors import NotifierError
-from changeover.model.release import Notice
+from changeover.model.release import Moment, Notice
+from changeover.model.states import RunState
 from changeover.model.values import Secret
 from changeover.ports import Notifier
 from changeover.simulation import SimulatedSite
+from tests.enginekit import PATIENCE, a_gate, a_plan, a_world, begin
 from tests.sites import a_release, a_site
 
 PASSWORD = "hunter2-not-for-logs"
@@ -126,8 +133,9 @@ def port(server: asyncio.Server) -> int:
 
 def through_apprise(address: str, monkeypatch: pytest.MonkeyPatch) -> Notifier:
     """The driver, with the address where its reference says."""
-    monkeypatch.setenv("OPS", address)
-    return apprise.create(Notice("ops", Secret(env="OPS")), secrets=Secrets())
+    where = f"OPS_{address.partition(':')[0].upper()}"
+    monkeypatch.setenv(where, address)
+    return apprise.create(Notice("ops", Secret(env=where)), secrets=Secrets())
 
 
 async def test_a_message_arrives_as_it_was_written(post: Post) -> None:
@@ -145,6 +153,25 @@ async def test_what_nobody_takes_is_an_error(post: Post) -> None:
     post.refuses = False
     await post.notifier.send(TITLE, TEXT)
     assert post.arrived == [(TITLE, TEXT)]
+
+
+async def test_a_run_tells_people_by_mail_and_by_webhook(by_mail: Post, by_webhook: Post) -> None:
+    """That it waits for somebody; both have it when the conductor leaves, and the journal says so."""
+    plan = a_plan([a_gate("sign-off", who=("anna",))])
+    notices = tuple(Notice(name, Secret(env="OPS")) for name in ("mail", "hook"))
+    plan = msgspec.structs.replace(plan, release=msgspec.structs.replace(plan.release, notices=notices))
+    world = replace(a_world(), notifiers={"mail": by_mail.notifier, "hook": by_webhook.notifier})
+    journal = MemoryJournal(time.time)
+    run = await begin(journal, plan)
+    async with asyncio.timeout(PATIENCE):
+        assert (await Runner(journal, run, world, {}).run()).state is RunState.WAITING
+    text = f"sign-off\nchangeover approve sign-off, or: changeover refuse sign-off --reason …\nRun {run}; changeover watch {run}"
+    assert by_mail.arrived == by_webhook.arrived == [("identity: waits for anna: sign-off", text)]
+    told = [it for it in await journal.events(run) if isinstance(it, Told)]
+    assert {(it.notice, it.moment, it.error) for it in told} == {
+        ("mail", Moment.WAITS, ""),
+        ("hook", Moment.WAITS, ""),
+    }
 
 
 @pytest.mark.parametrize(
