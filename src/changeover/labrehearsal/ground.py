@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ruamel.yaml import YAML
 
-from changeover.lab import DatabaseKind, Fault, Form, Lab, Role, Window, enter_network
+from changeover.lab import DatabaseKind, Fault, Form, Lab, LabError, Role, Window, enter_network
 from changeover.labrehearsal.cases import FAULT_FILES, HALF_WAY, OF_A_HOST, host_of
 from changeover.model.plan import Step
 from changeover.model.site import Site
@@ -84,12 +84,21 @@ async def whole(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         raise
 
 
+NOTES = "notes"
+"""The application whose faults, clients and state a case knows."""
+
+
 class Ground:
-    """One lab. `broken` are the hosts that something has befallen, since when (seconds since the epoch)."""
+    """One lab, of notes. `broken` are the hosts that something has befallen, since when (seconds since the epoch)."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.layout = lab.layout
+        if self.layout.app != NOTES:
+            raise LabError(
+                f"lab {self.layout.name} holds {self.layout.app}; cases are played where there are {NOTES}",
+                hint="bring up another lab, and name it in CHANGEOVER_LAB",
+            )
         self.broken: dict[str, float] = {}
         self._site: dict[str, Any] = lab.site()
         self._nodes = [member.name for member in self.layout.apps()]
