@@ -36,6 +36,9 @@ class Kind(StrEnum):
     DIES_WITH = "conductor-dies-effect-dies"
     DIES_UNRECORDED = "conductor-dies-unrecorded"
     DIES_RECORDED = "conductor-dies-recorded"
+    MOMENT = "latest-moment-in-it"
+    AWAY = "conductor-away"
+    LATE = "late"
     REFUSED = "refused"
     SKIPPED = "skipped"
 
@@ -60,6 +63,9 @@ MEANING = {
     Kind.DIES_WITH: "the conductor dies in the middle of it, and what it has asked for dies too",
     Kind.DIES_UNRECORDED: "the conductor dies after the effect, before that is recorded",
     Kind.DIES_RECORDED: "the conductor dies right after the effect was recorded",
+    Kind.MOMENT: "the latest safe moment comes in the middle of it",
+    Kind.AWAY: "the conductor dies as soon as it has begun, and the next one comes after the latest safe moment",
+    Kind.LATE: "nobody answers the gate until after the latest safe moment",
     Kind.REFUSED: "a person refuses the gate",
     Kind.SKIPPED: "a person skips the gate",
 }
@@ -111,7 +117,14 @@ OF_THE_SITE: dict[Kind, Fault] = {
 """What is aimed at the call."""
 
 OF_THE_CONDUCTOR = frozenset(
-    {Kind.DIES_STARTED, Kind.DIES_GOES_ON, Kind.DIES_WITH, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED}
+    {
+        Kind.DIES_STARTED,
+        Kind.DIES_GOES_ON,
+        Kind.DIES_WITH,
+        Kind.DIES_UNRECORDED,
+        Kind.DIES_RECORDED,
+        Kind.AWAY,
+    }
 )
 ONCE = (
     frozenset({Kind.FAILS_ONCE, Kind.LOCKED, Kind.HOST_DIES, Kind.NETWORK_CUT, Kind.DISK_FULL})
@@ -125,11 +138,16 @@ OF_A_LOOK = (
 )  # fmt: skip
 """What can go wrong with a step that changes nothing: there is no effect to be half done or to be repeated."""
 
+OF_THE_CLOCK = frozenset({Kind.MOMENT, Kind.AWAY, Kind.LATE})
+"""These there are only in a window, while it binds the run."""
+
 OF_A_GATE = {Kind.REFUSED: Reply.REFUSE, Kind.SKIPPED: Reply.SKIP}
 """What a person answers at a gate instead of approving it."""
 
 OF_AN_EFFECT = tuple(
-    kind for kind in Kind if kind not in (*OF_A_GATE, Kind.NEVER_WELL, Kind.FOR_EVER, Kind.LOCKED)
+    kind
+    for kind in Kind
+    if kind not in (*OF_A_GATE, *OF_THE_CLOCK, Kind.NEVER_WELL, Kind.FOR_EVER, Kind.LOCKED)
 )
 
 OF_A_START = (*OF_AN_EFFECT, Kind.NEVER_WELL)

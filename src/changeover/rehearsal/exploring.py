@@ -16,6 +16,7 @@ from changeover.rehearsal.cases import (
     OF_A_MIGRATION,
     OF_A_START,
     OF_AN_EFFECT,
+    OF_THE_CLOCK,
     OF_THE_CONDUCTOR,
     WITH,
     Answer,
@@ -25,7 +26,7 @@ from changeover.rehearsal.cases import (
     Strike,
 )
 from changeover.rehearsal.moments import Base, Known, Played, Rest
-from changeover.rehearsal.playing import CALM, GRAIN, Play
+from changeover.rehearsal.playing import CALM, GRAIN, MENDED, THINKS, Play
 from changeover.rehearsal.results import End
 from changeover.rehearsal.starting import WARM_UP, begins
 from changeover.rehearsal.striking import Armed
@@ -41,7 +42,17 @@ _CHANGES = {
     "database.command": OF_A_MIGRATION,
 }
 
-REPEATED = frozenset({Kind.DIES_STARTED, Kind.DIES_UNRECORDED, Kind.DIES_RECORDED, Kind.SLOW, Kind.LOCKED})
+REPEATED = frozenset(
+    {
+        Kind.DIES_STARTED,
+        Kind.DIES_UNRECORDED,
+        Kind.DIES_RECORDED,
+        Kind.SLOW,
+        Kind.LOCKED,
+        Kind.MOMENT,
+        Kind.AWAY,
+    }
+)
 """Faults of a whole step: they are not aimed at one of its calls."""
 
 
@@ -152,6 +163,8 @@ class Explorer:
         for name in steps:
             if name in self._gates:
                 yield from (Strike(name, kind) for kind in OF_A_GATE)
+                if self._bound(name):
+                    yield Strike(name, Kind.LATE)
             elif name in self.base.moments:
                 yield from self._strikes(name)
 
@@ -271,8 +284,24 @@ class Explorer:
 
     def _outcome(self, case: Case, plays: list[Seen], *extra: Violation) -> Outcome:
         last = plays[-1].played.rest
+        extra = (*extra, *self._late(case, plays, last))
         broken = extra or last is None or any(seen.played.violations for seen in plays)
         return Outcome(case, End.FINDING if broken else _end(last), plays, list(extra))
+
+    def _late(self, case: Case, plays: Sequence[Seen], last: Rest | None) -> Iterator[Violation]:
+        """A run that had to go back at the latest safe moment, and did, is back before the window closes."""
+        window = self.plan.release.window
+        clock = [it for it in case.strikes if it.kind in OF_THE_CLOCK]
+        if window is None or len(clock) != len(case.strikes) or last is None or not clock:
+            return
+        since = next((it.played.back_since for it in plays if it.played.back_since >= 0), -1.0)
+        if last.state is not RunState.FELL_BACK or any(it != Reply.ABORT for it in case.replies):
+            return
+        asked = (THINKS + MENDED) * len(case.replies)
+        ended = since - asked + sum(it.played.back for it in plays)
+        if ended > window.closes:
+            text = f"it is back {ended - window.closes:.0f} s after the window has closed"
+            yield Violation("back before the window closes", text, ended)
 
     def _begin(self) -> Played:
         self.plays += 1
@@ -285,6 +314,10 @@ class Explorer:
                 raise _no_such(first, self._gates)
             armed = [Armed(it) for it in case.strikes if it.kind not in OF_A_GATE]
             return self._answer(self._gates[first.step], OF_A_GATE[first.kind], armed=armed)
+        if first.kind is Kind.LATE:
+            if first.step not in self._gates:
+                raise _no_such(first, self._gates)
+            return self._answer(self._gates[first.step], None, armed=[Armed(it) for it in case.strikes])
         if first.step not in self.base.moments:
             raise _no_such(first, self.base.moments)
         moment = self.base.moments[first.step]
@@ -293,7 +326,7 @@ class Explorer:
         return run(lambda clock: play.resume(clock, moment, None, None), start=moment.at, grain=GRAIN)
 
     def _answer(
-        self, rest: Rest, reply: Answer, *, base: bool = False, armed: Sequence[Armed] = ()
+        self, rest: Rest, reply: Answer | None, *, base: bool = False, armed: Sequence[Armed] = ()
     ) -> Played:
         moment = rest.moment
         play = self._play([*moment.armed, *armed], base=base)
@@ -318,13 +351,22 @@ class Explorer:
         step = next(step for step in self._stage[name].steps if step.id == name)
         attempts = step.attempts
         changes = _CHANGES.get(step.do.action, OF_AN_EFFECT)
-        for kind in changes if effects else OF_A_LOOK:
+        clock = (Kind.MOMENT, Kind.AWAY) if self._bound(name) else ()
+        for kind in (*(changes if effects else OF_A_LOOK), *clock):
             if kind is Kind.FAILS_ONCE and attempts == 1:
                 continue
             for call in range(
                 1 if kind in REPEATED or (kind in OF_THE_CONDUCTOR and not effects) else max(1, effects)
             ):
                 yield Strike(name, kind, call)
+
+    def _bound(self, name: str) -> bool:
+        """Whether the window binds the run there: a stage without service is not finished yet."""
+        stages = self.plan.stages
+        without = [place for place, stage in enumerate(stages) if stage.outage]
+        if not self.plan.release.window or not without:
+            return False
+        return stages.index(self._stage[name]) <= without[-1] and self._stage[name].outage
 
     def _way_back(self, first: str) -> list[str]:
         """The steps of the way back once everything up to that step was begun."""

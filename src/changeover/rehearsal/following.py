@@ -63,6 +63,8 @@ class Follower:
             if missing:
                 self._broken("the order is kept", f"{step.id} begins before {', '.join(missing)}")
             self._may_be_final(step)
+            self._in_time(step, event.at)
+            self._in_turn(step)
             self._tries(step)
         elif event.state is not S.IN_DOUBT:
             self.flying.discard(event.step)
@@ -145,6 +147,36 @@ class Follower:
             self._broken(
                 "what was skipped holds finalize", f"{gate.id} is approved, and these were skipped: {skipped}"
             )
+
+    def _in_time(self, step: Step, now: float) -> None:
+        """Nothing begins so late that the window closes before all could be back, unless a person has decided that."""
+        window, stages = self.status.plan.release.window, self.status.plan.stages
+        if window is None or self.status.falling_back or self.status.late:
+            return
+        bound = [place for place, stage in enumerate(stages) if stage.outage]
+        if (
+            bound
+            and stages.index(self.stage_of[step.id]) <= bound[-1]
+            and now > window.closes - window.margin
+        ):
+            self._broken("in time", f"{step.id} begins {now - window.closes + window.margin:.0f} s too late")
+
+    def _in_turn(self, step: Step) -> None:
+        """Where everything stands still the head is good before another node starts, and all agree before it is opened."""
+        plan, action = self.status.plan, step.do.action
+        if not self.stage_of[step.id].outage and action != "access.open":
+            return
+        head = plan.site.head.name
+        left = [it for it in plan.steps() if self.status.steps[it.id].state not in SATISFIED]
+        if action == "node.start" and step.do.target != head and not self.status.falling_back:
+            bad = [it.id for it in left if (it.do.action, it.do.target) == ("node.version", head)]
+            if bad:
+                self._broken("the head goes first", f"{step.id} begins before {', '.join(bad)}")
+        if action == "access.open":
+            gates = [it.id for it in left if it.person and self.stage_of[it.id].outage]
+            if gates:
+                text = f"{step.id} begins before {', '.join(gates)}"
+                self._broken("opened when everybody has agreed", text)
 
     def _tries(self, step: Step) -> None:
         """A step begins no more often than its plan says, and once more for each conductor that has died."""

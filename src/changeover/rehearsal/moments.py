@@ -50,7 +50,8 @@ class Rest:
 class Played:
     """What came of one play. `rest` is None if the engine itself failed. `trace` is there when it was asked for.
 
-    `back` is how many seconds it was on its way back, those in which a person thinks not counted.
+    `back` is how many seconds it was on its way back, those in which a person thinks not counted, and `back_since` when that
+    began (-1: it did not go back).
     """
 
     rest: Rest | None
@@ -61,13 +62,23 @@ class Played:
     joined: bool = False
     trace: list[tuple[float, str]] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
+    back_since: float = -1.0
+
+
+@dataclass(slots=True)
+class Rested:
+    """What a play comes to from a state on: where it rests, after how many seconds, and what nobody has for how long."""
+
+    rest: Rest
+    seconds: float
+    missed: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Known:
     """What plays have come to before, by the state from which they went on."""
 
-    on_the_way: dict[sameness.Key, tuple[Rest, float]] = field(default_factory=dict)
+    on_the_way: dict[sameness.Key, Rested] = field(default_factory=dict)
     at_rest: dict[sameness.Key, Rest] = field(default_factory=dict)
 
 

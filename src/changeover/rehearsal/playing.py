@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from changeover.actions.base import Action, Context
+from changeover.engine import clock as clocks
 from changeover.engine.events import Event, FallbackBegun, StepChanged
 from changeover.engine.fold import RunStatus
 from changeover.engine.guard import Guard
@@ -23,7 +24,7 @@ from changeover.rehearsal.asking import Asked, asked, commands_of
 from changeover.rehearsal.cases import MENDS, Answer, Kind, Reply
 from changeover.rehearsal.excusing import Excuse
 from changeover.rehearsal.following import Follower
-from changeover.rehearsal.moments import Base, Known, Moment, Played, Rest
+from changeover.rehearsal.moments import Base, Known, Moment, Played, Rest, Rested
 from changeover.rehearsal.starting import WARM_UP, start
 from changeover.rehearsal.striking import Armed, Arms, Died, struck
 from changeover.rehearsal.tracing import said
@@ -40,6 +41,12 @@ BOUND = 30 * 86_400.0
 
 RESUMED = 1.0
 """Seconds from the death of a conductor until the next one takes over."""
+
+NEAR = 300.0
+"""Seconds by which the end of a window may be nearer to one play than to another that goes on like it."""
+
+PAST = 5.0
+"""Seconds after the latest safe moment at which somebody comes who is late."""
 
 THINKS = 60.0
 """Seconds that a person takes to answer."""
@@ -92,8 +99,8 @@ class Play:
         }
         self._task: asyncio.Task[RunStatus] | None = None
         self._died = False
-        self._join: tuple[Rest, float] | None = None
-        self._keys: list[tuple[sameness.Key, float]] = []
+        self._join: Rested | None = None
+        self._keys: list[tuple[sameness.Key, float, tuple[str, ...]]] = []
         self._endless = False
         self._unmended = False
         self._violations: list[Violation] = []
@@ -124,6 +131,8 @@ class Play:
         journal = moment.journal.beginning(moment.run, moment.seq, clock.now)
         self._unmended = reply is Reply.ABORT_UNMENDED
         self._follow(site, journal, moment.run, moment.agreed)
+        await self._wait(Kind.LATE)
+        await self._wait(Kind.MOMENT)
         return await self._play(moment.excuses, reply, question)
 
     def _follow(
@@ -133,6 +142,26 @@ class Play:
         self._follower = Follower(
             site, broken=self._broken, endless=self._give_up, looks=self._base.looks, agreed=agreed
         )
+
+    async def _wait(self, kind: Kind) -> None:
+        """Let the time pass until that fault of the clock comes about, if it is armed; meanwhile nobody conducts."""
+        armed = next((it for it in self._arms.armed if it.strike.kind is kind and not it.over), None)
+        status = await self._journal.status(self._run)
+        step = next((it for it in status.plan.steps() if armed and it.id == armed.strike.step), None)
+        limit = clocks.latest(status, beginning=step if kind is Kind.MOMENT else None) if step else None
+        if step is None or limit is None:
+            return
+        until = limit.at - step.estimate / 2 if kind is Kind.MOMENT else limit.at + PAST
+        await self._clock.sleep(max(0.0, until - self._clock.now()))
+        self._site.settle()
+        self._arms.comes(kind)
+
+    async def _away(self) -> None:
+        """Nobody conducts: for a second, or until the latest safe moment has passed."""
+        limit = clocks.latest(await self._journal.status(self._run))
+        away = any(it.strike.kind is Kind.AWAY and it.hit for it in self._arms.armed)
+        until = limit.at + PAST if away and limit else 0.0
+        await self._clock.sleep(max(RESUMED, until - self._clock.now()))
 
     async def _stand(self) -> None:
         """See where the run stands."""
@@ -162,11 +191,14 @@ class Play:
         status = await self._conduct()
         rest = None
         if self._join is not None:
-            rest = self._join[0]
+            rest = self._join.rest
         elif status is not None:
             rest = await self._at_rest(status)
         site.settle()
+        for what, seconds in (self._join.missed if self._join else {}).items():
+            self._watcher.will_be_missed(what, seconds)
         self._watcher.conclude()
+        since = self._back_since
         back = self._clock.now() - self._back_since if self._back_since >= 0 else 0.0
         if rest is not None and rest.asked is None and self._join is None:
             back = max(0.0, back - CALM)
@@ -174,11 +206,12 @@ class Play:
             rest,
             [*self._violations, *self._watcher.violations],
             self._watcher.costs,
-            back + (self._join[1] if self._join else 0.0) if self._back_since >= 0 else 0.0,
+            back + (self._join.seconds if self._join else 0.0) if self._back_since >= 0 else 0.0,
             self._clock.now() - began,
             self._join is not None,
             self._trace,
             self._hits,
+            since,
         )
         self._remember(played)
         return played
@@ -212,7 +245,7 @@ class Play:
                 return None
             if self._died:
                 self._follower.deaths += 1
-                await self._clock.sleep(RESUMED)
+                await self._away()
                 self._site.orphans_end = False
                 seq = len(await self._journal.events(self._run))
                 self._journal = self._journal.beginning(self._run, seq, self._clock.now)
@@ -267,7 +300,7 @@ class Play:
         """Nothing is in flight but the step that begins just now, and its effect has not begun."""
         if self._wanted is not None and not self._keep_moment(event):
             return
-        if any(not it.hit and not it.over for it in self._arms.armed) or not self._watcher.quiet:
+        if any(not it.hit and not it.over for it in self._arms.armed):
             return
         if self._died or self._violations or self._watcher.violations:
             return
@@ -277,7 +310,7 @@ class Play:
             if self._task is not None:
                 self._task.cancel()
             return
-        self._keys.append((key, self._clock.now()))
+        self._keys.append((key, self._clock.now(), self._watcher.missed))
 
     def _keep_moment(self, event: StepChanged) -> bool:
         """Where a step of this stage is struck; whether cases may come by here that go on like this run."""
@@ -295,9 +328,10 @@ class Play:
         if played.rest is None or played.violations:
             return
         ended = self._clock.now() - (CALM if played.rest.asked is None and not played.joined else 0.0)
-        tail = self._join[1] if self._join else 0.0
-        for key, at in self._keys:
-            self._known.on_the_way.setdefault(key, (played.rest, ended - at + tail))
+        tail = self._join.seconds if self._join else 0.0
+        for key, at, missed in self._keys:
+            without = {what: self._watcher.missed_on(what, at) for what in missed}
+            self._known.on_the_way.setdefault(key, Rested(played.rest, ended - at + tail, without))
 
     async def _began(self, action: Action, operation: Operation, context: Context) -> None:
         """An effect begins."""
@@ -391,7 +425,10 @@ class Play:
         broken = tuple(sorted((it.host, it.skipped) for it in excuses if it.until == math.inf))
         faults = sameness.faults(self._status, self._arms.armed)
         agreed = tuple(sorted(self._follower.agreed))
+        window = self._plan.release.window
         return (
+            int((window.closes - now) // NEAR) if window else 0,
+            self._watcher.missed,
             self._follower.standing.key(now),
             sameness.of_site(self._site),
             faults,

@@ -2,16 +2,17 @@
 
 from typing import Any
 
+from changeover.fallback.timing import best_beginning
 from changeover.model.plan import Plan
 from changeover.model.release import SqlMigration
 from changeover.ports import AdminState, Applied, Clock
 from changeover.simulation import EPOCH, Durations, SimulatedSite, Traffic, storage
 
+SPARE = 600.0
+"""Seconds that a run begins before it would have to, so that it waits for the window."""
+
 WARM_UP = 30.0
 """Seconds that the clients have been there when the run begins."""
-
-AHEAD = 9 * 3600.0
-"""Seconds before its window opens that a run is rehearsed: whatever is made ready ahead of it has its time."""
 
 _TAKES = {
     "node.install": "install",
@@ -29,12 +30,6 @@ _TAKES = {
     "files.keep": "copy",
 }
 """Kind of action → the duration in the simulation that is the longest estimate of such a step."""
-
-
-def begins(plan: Plan) -> float:
-    """When a rehearsal of the plan begins: ahead of its window, which is that day and no other."""
-    window = plan.release.window
-    return window.opens - AHEAD if window else EPOCH
 
 
 def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -> SimulatedSite:
@@ -90,7 +85,9 @@ def _files(plan: Plan, site: SimulatedSite) -> None:
             continue
         machine = site.hosts[node.host]
         if step.do.action == "files.keep":
-            for path in step.do.params["paths"]:
+            for path in _files_at(
+                step.do.params["paths"], {file for unit, file in properties if unit == step.unit}
+            ):
                 machine.make_above(path)
                 lines = properties.get((step.unit, path), {}).items()
                 machine.files[path] = "".join(
@@ -103,6 +100,18 @@ def _files(plan: Plan, site: SimulatedSite) -> None:
             node.logs = tuple(dict.fromkeys((*node.logs, *step.do.params["paths"])))
             for path in node.logs:
                 machine.log(path, f"ERROR of {step.unit}, from before\n".encode())
+
+
+def _files_at(paths: list[str], files: set[str]) -> list[str]:
+    """The files that are there: a kept path is a directory if others of the files lie below it, else a file itself."""
+    return [
+        file for path in paths for file in sorted(it for it in files if it.startswith(f"{path}/")) or [path]
+    ]
+
+
+def begins(plan: Plan) -> float:
+    """When the run is begun: early enough for what comes before its window, with some time to spare."""
+    return best_beginning(plan, 0.0) - WARM_UP - SPARE if plan.release.window else EPOCH
 
 
 def traffic(plan: Plan) -> Traffic:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from changeover.actions.base import Action, Context, Params
 from changeover.model.plan import Operation
 from changeover.model.values import Observation
-from changeover.rehearsal.cases import OF_THE_CONDUCTOR, OF_THE_SITE, ONCE, Kind, Strike
+from changeover.rehearsal.cases import OF_THE_CLOCK, OF_THE_CONDUCTOR, OF_THE_SITE, ONCE, Kind, Strike
 from changeover.simulation import Aim, Call, Fault, aiming
 
 MIDDLE = 0.004
@@ -107,6 +107,13 @@ class Arms:
         self._locks = locks
         self._heard = heard
 
+    def comes(self, kind: Kind) -> None:
+        """A fault of the clock has come about."""
+        for it in self.armed:
+            if it.strike.kind is kind and not it.over:
+                it.over = True
+                self._hit(it, Call("clock", str(kind), it.strike.step, "", effect=False))
+
     def mend(self) -> None:
         """What has struck strikes no more."""
         for it in self.armed:
@@ -128,7 +135,7 @@ class Arms:
             with aiming(listening):
                 return await action.perform(operation, context)
         it = next((it for it in self.armed if it.strike.step == context.step and not it.over), None)
-        if it is None or it.strike.kind in _POINTS:
+        if it is None or it.strike.kind in _POINTS or it.strike.kind in OF_THE_CLOCK:
             return await action.perform(operation, context)
         if it.strike.kind is Kind.LOCKED:
             self._hit(it, Call("database", "lock", operation.target, "", effect=False))
@@ -150,7 +157,12 @@ class Arms:
         self._told(it, call)
 
 
-_POINTS = {Kind.DIES_STARTED: "started", Kind.DIES_UNRECORDED: "finishing", Kind.DIES_RECORDED: "finished"}
+_POINTS = {
+    Kind.DIES_STARTED: "started",
+    Kind.AWAY: "started",
+    Kind.DIES_UNRECORDED: "finishing",
+    Kind.DIES_RECORDED: "finished",
+}
 
 
 class Struck:

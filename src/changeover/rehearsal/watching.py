@@ -71,6 +71,7 @@ class Watcher:
         self._patience = {change.database: change.lock_timeout for change in plan.release.migrations}
         self._lost = len(site.clients.losses)
         self._open: dict[str, float] = {}
+        self._missed: list[tuple[str, float, float]] = []
         self._excuses = Excuses(plan, site, self._floor, excuses)
         self._outline: Hashable = None
         self._before = observed(site)
@@ -99,9 +100,21 @@ class Watcher:
         return self._excuses.all
 
     @property
-    def quiet(self) -> bool:
-        """Whether everybody has everything."""
-        return not self._open
+    def missed(self) -> tuple[str, ...]:
+        """What nobody has just now."""
+        return tuple(sorted(self._open))
+
+    def missed_on(self, what: str, at: float) -> float:
+        """How long nobody had it from that moment on, as far as this play went; 0 if somebody had it."""
+        until = [end for name, since, end in self._missed if name == what and since <= at <= end]
+        return max(until, default=at) - at
+
+    def will_be_missed(self, what: str, seconds: float) -> None:
+        """The play is not played on: it is known that nobody has it for so long from now on."""
+        if since := self._open.pop(what, 0.0):
+            longest = self._site.moment - since + seconds
+            self._missed.append((what, since, self._site.moment + seconds))
+            self.costs.outage[what] = max(self.costs.outage.get(what, 0.0), longest)
 
     def conclude(self) -> None:
         """Judge what was lost in this play. To be called once, at its end."""
@@ -261,6 +274,7 @@ class Watcher:
             self._open.setdefault(what, self._site.moment)
 
     def _out(self, what: str, since: float) -> None:
+        self._missed.append((what, since, self._site.moment))
         self.costs.outage[what] = max(self.costs.outage.get(what, 0.0), self._site.moment - since)
 
     def _broken(self, rule: str, what: str, at: float = -1.0) -> None:

@@ -38,9 +38,12 @@ class Sound:
     nodes: int = 2
     release: Release = ONE_SERVES
     site: type[SimulatedSite] = SimulatedSite
+    make: Callable[[], Plan] | None = None
 
     def plan(self) -> Plan:
         """As the strategy makes it."""
+        if self.make:
+            return self.make()
         return STRATEGIES["rolling"](a_site(self.nodes), self.release, Facts())
 
 

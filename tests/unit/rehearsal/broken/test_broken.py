@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.rehearsal.broken.actions import ACTIONS
 from tests.unit.rehearsal.broken.breaking import Broken, of_broken, of_sound
+from tests.unit.rehearsal.broken.closed import CLOSED
 from tests.unit.rehearsal.broken.drivers import DRIVERS
 from tests.unit.rehearsal.broken.engines import ENGINES
 from tests.unit.rehearsal.broken.fallbacks import FALLBACKS
@@ -13,7 +14,7 @@ from tests.unit.rehearsal.broken.plans import PLANS
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "rehearsal.md"
 
-BROKEN = {**PLANS, **ACTIONS, **DRIVERS, **FALLBACKS, **ENGINES}
+BROKEN = {**PLANS, **ACTIONS, **DRIVERS, **FALLBACKS, **ENGINES, **CLOSED}
 
 
 @pytest.mark.parametrize("it", [pytest.param(it, id=name) for name, it in BROKEN.items()])
