@@ -141,6 +141,7 @@ class Runner:
             may_begin=lambda: self._launching,
             done=self._over,
             stopped=self._reschedule,
+            begun=self._begun,
             sleep=self._world.clock.sleep,
             fault=self._fault,
         )
@@ -398,6 +399,11 @@ class Runner:
         self._scheduler.release(step)
         self._scheduler.satisfy(step)
         self._wake.set()
+
+    def _begun(self) -> None:
+        """What is begun has to be taken back too: the latest safe moment has come nearer."""
+        if self._status.plan.release.window:
+            self._wake.set()
 
     def _again(self, step: Step) -> None:
         self._scheduler.again(step)

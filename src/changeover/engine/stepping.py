@@ -63,7 +63,7 @@ class Stepper:
 
     `attempt` makes the next one at a step; `may_begin` is asked right before it is recorded as begun. `done` is
     called when one is, and its interlocks were asked again: what is recorded from then on is not durable before it.
-    `stopped` is called after an interlock has stopped the run.
+    `stopped` is called after an interlock has stopped the run, `begun` when a step has.
     """
 
     status: RunStatus
@@ -74,6 +74,7 @@ class Stepper:
     may_begin: Callable[[], bool]
     done: Callable[[Step], None]
     stopped: Callable[[], None]
+    begun: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]]
     fault: Fault
     working: dict[str, Work] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class Stepper:
         # What was never done, or is back already, needs no undoing: on the way back it is looked at first.
         look_first = begun_before or self.status.falling_back
         await self.recorder.record(StepChanged(step=step.id, state=S.RUNNING, attempt=at.attempt + 1))
+        self.begun()
         self.fault("started")
         attempt = self.attempt(step)
         outcome = unasked or (await self._at_work(attempt, attempt.look()) if look_first else None)

@@ -40,6 +40,10 @@ class Hand:
             heapq.heappush(self._sleepers, (self._at + seconds, id(wakes), wakes))
             await wakes
 
+    def first(self) -> float:
+        """When the first of those who sleep wakes."""
+        return min((at for at, _, wakes in self._sleepers if not wakes.done()), default=0.0)
+
     def turn(self, to: float) -> None:
         """Let time pass until then."""
         self._at = to
@@ -208,6 +212,24 @@ async def test_a_slow_step_is_broken_off_and_taken_back(journal: Records) -> Non
     failed = [it for it in await journal.events(run) if isinstance(it, StepChanged) and it.state is S.FAILED]
     assert [(it.step, it.error) for it in failed] == [("b", "BrokenOffError")]
     assert failed[0].evidence.startswith("the latest safe moment has come: the window closes 17:46 UTC")
+
+
+async def test_the_moment_comes_earlier_as_soon_as_a_step_begins(journal: Records) -> None:
+    """Though nothing else happens until it comes: the only step under way is slow from the start."""
+    run = await begin(journal, windowed(a_plan([there("b", 10 * MINUTE)], [there("c")])))
+    site, hand = Scripted(b="hang"), Hand(CLOSES - 11 * MINUTE)
+    conducting = asyncio.create_task(conduct(journal, run, site, clock=hand, on_stop="wait"))
+    while "b" not in site.performed:
+        await asyncio.sleep(0.001)
+    await eventually(lambda: _asleep(hand), CLOSES - 10 * MINUTE)
+    hand.turn(CLOSES - 10 * MINUTE)
+    assert (await conducting).state is R.FELL_BACK
+    assert site.broken_off == ["b"]
+
+
+async def _asleep(hand: Hand) -> float:
+    """Until when whoever wakes first sleeps."""
+    return hand.first()
 
 
 async def test_what_turns_out_done_when_it_is_broken_off_is_done(journal: Records) -> None:
