@@ -181,16 +181,19 @@ def _outstanding(deployment: str, left: int) -> str:
 
 
 class _Pace:
-    """How fast what is outstanding becomes less. `since` is when it was last seen to."""
+    """How fast what is outstanding becomes less. `since` is when it was last seen to: to fewer than ever before.
+
+    What goes up and down, as where something is tried over and over, makes no progress.
+    """
 
     def __init__(self, left: int, now: float) -> None:
-        self.left = self._at_first = left
+        self.left = self._fewest = self._at_first = left
         self._began = self._now = self.since = now
 
     def see(self, left: int, now: float) -> None:
         """Take in what is left."""
-        if left < self.left:
-            self.since = now
+        if left < self._fewest:
+            self._fewest, self.since = left, now
         self.left, self._now = left, now
 
     def idle(self, now: float) -> float:

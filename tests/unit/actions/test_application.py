@@ -86,6 +86,22 @@ async def test_a_flush_that_stands_still_says_so_before_it_has_stalled(site: Sim
     assert said[-1] == "mail has 1 outstanding, and no fewer for 28 s"
 
 
+async def test_what_is_tried_over_and_over_is_no_progress(site: SimulatedSite) -> None:
+    """A number that goes up and down has stalled as soon as it has reached no lower one for so long."""
+    mail = site.deployments["mail"]
+    mail.stale = {"17": "mail on app9", "18": "mail on app9"}
+    await _perform(FLUSH, _context(site))
+
+    def tried_again(_: str) -> None:
+        if mail.stale.pop("18", None) is None:
+            mail.stale["18"] = "mail on app9"
+
+    began = site.clock.now()
+    said = await _fails(FLUSHED, _context(site, tried_again))
+    assert "and no fewer for 30 s" in said
+    assert site.clock.now() - began == 32.0
+
+
 async def test_exactly_the_rows_that_were_shown_are_ignored(site: SimulatedSite) -> None:
     """One that has come since stays, and stalls the flush again."""
     mail = site.deployments["mail"]
