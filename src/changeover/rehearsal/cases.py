@@ -27,6 +27,8 @@ class Kind(StrEnum):
     SLOW = "slow"
     FOR_EVER = "fails-for-ever"
     LOCKED = "locked"
+    STALLS = "stalls"
+    LOGGED = "error-logged"
     NEVER_WELL = "never-well"
     HOST_DIES = "host-dies"
     NETWORK_CUT = "network-cut"
@@ -53,6 +55,8 @@ MEANING = {
     Kind.HANGS_AFTER: "it is done, and never answers",
     Kind.SLOW: "it takes ten times as long",
     Kind.FOR_EVER: "it fails, nothing was done, and nobody can mend it",
+    Kind.STALLS: "a row that belongs to nothing any more is never worked off",
+    Kind.LOGGED: "the version that was started has written an error into its log",
     Kind.LOCKED: "somebody else's long transaction holds the lock that it needs",
     Kind.NEVER_WELL: "the version that it starts is never well on that node",
     Kind.HOST_DIES: "its host loses its power in the middle of it",
@@ -127,7 +131,17 @@ OF_THE_CONDUCTOR = frozenset(
     }
 )
 ONCE = (
-    frozenset({Kind.FAILS_ONCE, Kind.LOCKED, Kind.HOST_DIES, Kind.NETWORK_CUT, Kind.DISK_FULL})
+    frozenset(
+        {
+            Kind.FAILS_ONCE,
+            Kind.LOCKED,
+            Kind.STALLS,
+            Kind.LOGGED,
+            Kind.HOST_DIES,
+            Kind.NETWORK_CUT,
+            Kind.DISK_FULL,
+        }
+    )
     | OF_THE_CONDUCTOR
 )
 """These strike one attempt. The others strike every attempt until a person has mended what is wrong."""
@@ -144,14 +158,19 @@ OF_THE_CLOCK = frozenset({Kind.MOMENT, Kind.AWAY, Kind.LATE})
 OF_A_GATE = {Kind.REFUSED: Reply.REFUSE, Kind.SKIPPED: Reply.SKIP}
 """What a person answers at a gate instead of approving it."""
 
+OF_WHAT_IS_THERE = frozenset({Kind.LOCKED, Kind.STALLS, Kind.LOGGED})
+"""These are not aimed at a call: the site is like that when the step begins."""
+
 OF_AN_EFFECT = tuple(
     kind
     for kind in Kind
-    if kind not in (*OF_A_GATE, *OF_THE_CLOCK, Kind.NEVER_WELL, Kind.FOR_EVER, Kind.LOCKED)
+    if kind not in (*OF_A_GATE, *OF_THE_CLOCK, Kind.NEVER_WELL, Kind.FOR_EVER, *OF_WHAT_IS_THERE)
 )
 
 OF_A_START = (*OF_AN_EFFECT, Kind.NEVER_WELL)
 OF_A_MIGRATION = (*OF_AN_EFFECT, Kind.LOCKED)
+OF_A_FLUSH = (*OF_A_LOOK, Kind.STALLS)
+OF_A_LOG = (*OF_A_LOOK, Kind.LOGGED)
 
 
 @dataclass(frozen=True, slots=True, order=True)

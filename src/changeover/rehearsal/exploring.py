@@ -11,13 +11,16 @@ from changeover.errors import RefusedError
 from changeover.model.plan import BACK, Plan
 from changeover.model.states import RunState
 from changeover.rehearsal.cases import (
+    OF_A_FLUSH,
     OF_A_GATE,
+    OF_A_LOG,
     OF_A_LOOK,
     OF_A_MIGRATION,
     OF_A_START,
     OF_AN_EFFECT,
     OF_THE_CLOCK,
     OF_THE_CONDUCTOR,
+    OF_WHAT_IS_THERE,
     WITH,
     Answer,
     Case,
@@ -40,6 +43,8 @@ _CHANGES = {
     "node.start": OF_A_START,
     "database.migrate": OF_A_MIGRATION,
     "database.command": OF_A_MIGRATION,
+    "application.flushed": OF_A_FLUSH,
+    "log.check": OF_A_LOG,
 }
 
 REPEATED = frozenset(
@@ -48,7 +53,7 @@ REPEATED = frozenset(
         Kind.DIES_UNRECORDED,
         Kind.DIES_RECORDED,
         Kind.SLOW,
-        Kind.LOCKED,
+        *OF_WHAT_IS_THERE,
         Kind.MOMENT,
         Kind.AWAY,
     }
@@ -352,7 +357,8 @@ class Explorer:
         attempts = step.attempts
         changes = _CHANGES.get(step.do.action, OF_AN_EFFECT)
         clock = (Kind.MOMENT, Kind.AWAY) if self._bound(name) else ()
-        for kind in (*(changes if effects else OF_A_LOOK), *clock):
+        looks = changes if changes in (OF_A_FLUSH, OF_A_LOG) else OF_A_LOOK
+        for kind in (*(changes if effects else looks), *clock):
             if kind is Kind.FAILS_ONCE and attempts == 1:
                 continue
             for call in range(
@@ -402,12 +408,14 @@ def _anything_broken(rest: Rest) -> bool:
         any(not host.reached or host.full for host in hosts)
         or any(it.sticks and it.hit for it in rest.moment.armed)
         or any(store.locked_until > now for store in stores)
+        or any(it.stale for it in rest.moment.site.deployments.values())
     )
 
 
 def _for_ever(rest: Rest) -> bool:
-    """Whether what is asked about fails for ever."""
-    hit = {it.strike.step for it in rest.moment.armed if it.hit and it.strike.kind is Kind.FOR_EVER}
+    """Whether what is asked about fails for ever. What stands in a log goes on standing there."""
+    lasts = (Kind.FOR_EVER, Kind.LOGGED)
+    hit = {it.strike.step for it in rest.moment.armed if it.hit and it.strike.kind in lasts}
     return rest.asked is not None and not hit.isdisjoint(rest.asked.steps)
 
 

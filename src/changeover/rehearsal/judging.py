@@ -141,6 +141,8 @@ def mend(site: SimulatedSite, question: Asked) -> None:
             site.nodes[name].watchdog = False
             if STOP_NODE.search(told):
                 site.nodes[name].running = ""
+    for deployment in site.deployments.values():
+        deployment.stale.clear()
     for store in site.stores.values():
         store.locked_until = 0.0
         for name in [it.name for it in store.ledger.values() if not it.finished_at and not of_a_restore(it)]:

@@ -60,7 +60,7 @@ def entrances(site: SimulatedSite, gates: Iterable[str]) -> dict[str, frozenset[
         f"{gate} on {host}": frozenset(filter(None, [it.let_in, "" if it.live else interlocks.ANYBODY]))
         for gate in gates
         for host, it in site.gates[gate].entrances.items()
-        if site.hosts[host].up
+        if site.hosts[host].reached
     }
 
 

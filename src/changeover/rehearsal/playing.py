@@ -90,7 +90,7 @@ class Play:
             told=self._struck,
             looks=base.looks,
             began=self._began,
-            locks=self._lock,
+            befalls=self._befall,
             heard=base.calls if wanted else None,
         )
         self._actions = struck(actions, self._arms)
@@ -340,10 +340,17 @@ class Play:
             self._base.moments.setdefault(step, self._latest)
         await self._follower.performed(action, operation, context)
 
-    def _lock(self, database: str) -> None:
-        """Somebody else begins a transaction there, and does not end it."""
-        store = self._site.stores[database]
-        store.locked_until = max(store.locked_until, self._clock.now() + HELD)
+    def _befall(self, kind: Kind, target: str) -> None:
+        """Somebody else's transaction, a row that belongs to nothing, a line in a log: there it is."""
+        site = self._site
+        if kind is Kind.LOCKED:
+            store = site.stores[target]
+            store.locked_until = max(store.locked_until, self._clock.now() + HELD)
+        elif kind is Kind.STALLS:
+            site.deployments[target].stale["4711"] = "of nobody"
+        else:
+            for path in site.nodes[target].logs:
+                site.hosts[site.nodes[target].host].log(path, b"ERROR that nobody knows\n")
 
     def _struck(self, armed: Armed, call: Call) -> None:
         self._hits.append(str(armed.strike))

@@ -85,9 +85,9 @@ def _files(plan: Plan, site: SimulatedSite) -> None:
             continue
         machine = site.hosts[node.host]
         if step.do.action == "files.keep":
-            for path in _files_at(
-                step.do.params["paths"], {file for unit, file in properties if unit == step.unit}
-            ):
+            edited = {file for unit, file in properties if unit == step.unit}
+            files = _files_at(step.do.params["paths"], edited)
+            for path in files:
                 machine.make_above(path)
                 lines = properties.get((step.unit, path), {}).items()
                 machine.files[path] = "".join(
@@ -95,7 +95,7 @@ def _files(plan: Plan, site: SimulatedSite) -> None:
                     for line in (f"# of {step.unit}", *(f"{key} = {value}" for key, value in lines))
                 ).encode()
                 machine.owned[path] = "640 0:33"
-            node.settings = tuple(dict.fromkeys((*node.settings, *step.do.params["paths"])))
+            node.settings = tuple(dict.fromkeys((*node.settings, *files)))
         if step.do.action == "log.mark":
             node.logs = tuple(dict.fromkeys((*node.logs, *step.do.params["paths"])))
             for path in node.logs:

@@ -9,7 +9,15 @@ from typing import ClassVar
 from changeover.actions.base import Action, Context, Params
 from changeover.model.plan import Operation
 from changeover.model.values import Observation
-from changeover.rehearsal.cases import OF_THE_CLOCK, OF_THE_CONDUCTOR, OF_THE_SITE, ONCE, Kind, Strike
+from changeover.rehearsal.cases import (
+    OF_THE_CLOCK,
+    OF_THE_CONDUCTOR,
+    OF_THE_SITE,
+    OF_WHAT_IS_THERE,
+    ONCE,
+    Kind,
+    Strike,
+)
 from changeover.simulation import Aim, Call, Fault, aiming
 
 MIDDLE = 0.004
@@ -84,8 +92,8 @@ class Arms:
     """All the faults of one play. `die` ends the conductor, `told` hears of every hit.
 
     `looks` says of a step whether it changes nothing: then its first look is struck. With `heard`, every call is
-    noted there under its step, and nothing strikes. `began` is called before a step is performed, `locks` lets somebody else hold the
-    locks of a database.
+    noted there under its step, and nothing strikes. `began` is called before a step is performed, `befalls` lets the site
+    be like that at a target.
     """
 
     def __init__(
@@ -96,7 +104,7 @@ class Arms:
         told: Callable[[Armed, Call], None],
         looks: Callable[[str, str], bool],
         began: Callable[[Action, Operation, Context], Awaitable[None]],
-        locks: Callable[[str], None],
+        befalls: Callable[[Kind, str], None],
         heard: dict[str, list[Call]] | None = None,
     ) -> None:
         self.armed = [it.copy() for it in armed]
@@ -104,7 +112,7 @@ class Arms:
         self._told = told
         self._looks = looks
         self._began = began
-        self._locks = locks
+        self._befalls = befalls
         self._heard = heard
 
     def comes(self, kind: Kind) -> None:
@@ -137,9 +145,9 @@ class Arms:
         it = next((it for it in self.armed if it.strike.step == context.step and not it.over), None)
         if it is None or it.strike.kind in _POINTS or it.strike.kind in OF_THE_CLOCK:
             return await action.perform(operation, context)
-        if it.strike.kind is Kind.LOCKED:
-            self._hit(it, Call("database", "lock", operation.target, "", effect=False))
-            self._locks(operation.target)
+        if it.strike.kind in OF_WHAT_IS_THERE:
+            self._hit(it, Call("site", str(it.strike.kind), operation.target, "", effect=False))
+            self._befalls(it.strike.kind, operation.target)
             return await action.perform(operation, context)
         with aiming(self._aim(it, operation)):
             return await action.perform(operation, context)

@@ -147,6 +147,15 @@ def _at_rest(operation: Operation, site: SimulatedSite, _: str) -> str:
     return f"{operation.target} runs {runs}, {watched} watched and is {'clean' if it.clean else 'not clean'}"
 
 
+def _at(path: str, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """What is there: a file, or all of a directory; by the path within it."""
+    return {
+        it.removeprefix(path): content
+        for it, content in files.items()
+        if it == path or it.startswith(f"{path}/")
+    }
+
+
 def _files(operation: Operation, site: SimulatedSite, run: str) -> str:
     """Files on the host of a node: kept elsewhere, back in their places, let go of; a line in one of them."""
     params, files = operation.params, site.hosts[site.nodes[operation.target].host].files
@@ -164,12 +173,12 @@ def _files(operation: Operation, site: SimulatedSite, run: str) -> str:
         left = [it for it in files if it.startswith(f"{kept}/")]
         return f"{', '.join(left)} are left" if left else ""
     wrong = [
-        it for it in params["paths"] if files.get(it) is None or files.get(it) != files.get(f"{kept}{it}")
+        it for it in params["paths"] if not _at(it, files) or _at(it, files) != _at(f"{kept}{it}", files)
     ]
     if operation.action == "files.keep":  # what is in its place may have been edited since
         listed = msgspec.json.decode(files.get(f"{kept}/changeover.json", b"{}"))
         wrong = [
-            it for it in params["paths"] if it not in listed.get("trees", {}) or f"{kept}{it}" not in files
+            it for it in params["paths"] if it not in listed.get("trees", {}) or not _at(f"{kept}{it}", files)
         ]
     return f"{', '.join(wrong)} differ from what was kept" if wrong else ""
 

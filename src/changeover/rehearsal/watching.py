@@ -161,7 +161,7 @@ class Watcher:
             yield interlocks.capacity_floor(seen, self._floor)
             yield interlocks.fit_to_serve(seen, release)
         yield interlocks.can_run(seen, release)
-        booted = self._excuses.booted()
+        booted = self._excuses.booted() | self._excuses.answered_for()
         nodes = {name: it for name, it in seen.nodes.items() if self._site.nodes[name].host not in booted}
         yield interlocks.one_cluster(msgspec.structs.replace(seen, nodes=nodes), release)
         yield interlocks.one_writer(seen)
