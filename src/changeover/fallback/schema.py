@@ -11,7 +11,9 @@ from changeover.fallback.steps import gated, in_reverse
 from changeover.model.plan import BACK, Operation, Stage, Step
 
 LETS_IN = frozenset({"access.open", "traffic.enter", "application.unflush"})
-KEEPS_OUT = frozenset({"access.close", "traffic.drain", "traffic.remove", "application.flush"})
+KEEPS_OUT = frozenset(
+    {"access.close", "traffic.drain", "traffic.remove", "application.flush", "application.flushed"}
+)
 
 
 def schema(stage: Stage, begun: Begun) -> Stage:
@@ -64,12 +66,13 @@ def _nobody_wrote_since(taken: Step, begun: Begun) -> bool:
     """Whether the snapshot was taken while nobody was served by agreement, and nobody was let in afterwards.
 
     Where nothing keeps people out but that the nodes are stopped, a start lets them in; behind a closed access gate
-    the balancers let nobody in.
+    the balancers let nobody in. What was to keep them out and was skipped has kept nobody out.
     """
     stages = begun.plan.stages
     place = next(place for place, stage in enumerate(stages) if taken in stage.steps)
-    before = [step for stage in stages[:place] if stage.outage for step in stage.steps]
-    actions = {it.do.action for stage in stages[:place] for it in stage.steps}
+    earlier = [(stage, step) for stage in stages[:place] for step in stage.steps]
+    before = [step for stage, step in earlier if stage.outage or step.do.action in KEEPS_OUT]
+    actions = {step.do.action for _, step in earlier}
     lets_in = LETS_IN if actions & KEEPS_OUT else LETS_IN | {"node.start"}
     if "access.close" in actions:
         lets_in = lets_in - {"traffic.enter"}

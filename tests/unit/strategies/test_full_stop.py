@@ -192,9 +192,9 @@ def test_a_restore_asks_a_person_once_somebody_was_let_in(lets_in: str) -> None:
     assert _step("back/main/restore", back).needs == ("back/main/restore/approve",)
 
 
-@pytest.mark.parametrize("left_out", ["app2/stop", "app1/stopped"])
-def test_a_restore_asks_a_person_where_a_stop_was_skipped(left_out: str) -> None:
-    """Somebody may have gone on writing there."""
+@pytest.mark.parametrize("left_out", ["app2/stop", "app1/stopped", "mail/flush", "mail/flushed"])
+def test_a_restore_asks_a_person_where_a_stop_or_a_flush_was_skipped(left_out: str) -> None:
+    """Somebody may have gone on writing there, or the new version has sent as soon as it was started."""
     plan = _plan()
     reached = {step.id: Reached() for step in _until("verify", plan)}
     back = way_back(plan, reached | {left_out: Reached(done=False, skipped=True)})
