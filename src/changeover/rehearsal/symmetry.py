@@ -1,7 +1,7 @@
 """Which targets of a large plan are alike, so that one of each class is enough.
 
 Two nodes are alike when the plan does the same to them, in stages of the same role: a canary is like no other node, nor
-are the first batch and the last one like those between them. Of alike nodes of one batch the first stands for the others.
+are the first batch and the last one like those between them; where nothing rolls, the head is like no other. Of alike nodes of one batch the first stands for the others.
 A host is with the node that lives on it. What is done to balancers, databases and people is rehearsed in full.
 """
 
@@ -32,10 +32,15 @@ def reduced(plan: Plan, large: int = LARGE) -> tuple[list[str], tuple[Alike, ...
     classes: dict[object, list[str]] = {}
     for node in nodes:
         signature = tuple(
-            (roles[stage.name], _without(step.id, node), _without_all(step, node))
+            (
+                roles[stage.name].removesuffix(f"-{node.name}"),
+                _without(step.id, node),
+                _without_all(step, node),
+            )
             for stage, step in done_to[node.name]
         )
-        classes.setdefault(signature, []).append(node.name)
+        first = node == plan.site.head and not any(stage.batch for stage in plan.stages)
+        classes.setdefault((first, signature), []).append(node.name)
     chosen = {names[0] for names in classes.values()}
     alike = tuple(
         Alike(names[0], tuple(names[1:]), _why(roles, done_to[names[0]])) for names in classes.values()
@@ -91,5 +96,5 @@ def _without_all(step: Step, node: Node) -> str:
 
 def _why(roles: Mapping[str, str], steps: list[tuple[Stage, Step]]) -> str:
     """What the class has in common, in the words of the plan."""
-    batch = next((roles[stage.name] for stage, _ in steps if stage.batch), "no batch")
-    return f"the same {len(steps)} steps, in {batch}"
+    batch = next((f", in {roles[stage.name]}" for stage, _ in steps if stage.batch), "")
+    return f"the same {len(steps)} steps{batch}"

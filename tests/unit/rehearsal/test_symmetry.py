@@ -1,10 +1,13 @@
 """Who stands for whom in a large plan."""
 
+import pytest
+
 from changeover.model.plan import Facts, Plan
 from changeover.model.release import Batch
 from changeover.rehearsal.symmetry import reduced
 from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
+from tests.unit.rehearsal.plans import a_full_stop, a_window
 
 
 def a_plan(nodes: int, *batches: int) -> Plan:
@@ -40,3 +43,10 @@ def test_a_node_with_something_of_its_own_is_a_class_of_its_own() -> None:
     plan = STRATEGIES["rolling"](a_site(12), a_release(), Facts(versions={"app5": "v2"}))
     _, alike = reduced(plan)
     assert ("app5", ()) in {(it.target, it.stands_for) for it in alike}
+
+
+@pytest.mark.parametrize("plan", [a_window(12), a_full_stop(12)], ids=["window", "full-stop"])
+def test_where_nothing_rolls_the_head_stands_for_itself_and_one_node_for_the_others(plan: Plan) -> None:
+    """Though each node has a stage of its own in a window."""
+    _, alike = reduced(plan)
+    assert {it.target: len(it.stands_for) for it in alike} == {"app1": 0, "app2": 10}
