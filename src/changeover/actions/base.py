@@ -27,8 +27,8 @@ class Context:
     `since` is when the step was first started (seconds since the epoch), as the journal has it: the same
     after a crash, and begun anew when a person retries the step. `timeout` is how many seconds one call of
     the action may take. `answer` is what a person chose of the step's answers when they asked for it again, and
-    `failed` what the failure had said that they chose it for. `tell` shows those who watch how far it has come; it is
-    not recorded.
+    `failed` what the failure had said that they chose it for, as it was recorded: `recorded` makes the same of any
+    text, without secrets and cut where it is long. `tell` shows those who watch how far it has come; it is not recorded.
     """
 
     world: World
@@ -40,6 +40,7 @@ class Context:
     timeout: float
     answer: str = ""
     failed: str = ""
+    recorded: Callable[[str], str] = str
     tell: Callable[[str], None] = lambda _: None
 
 

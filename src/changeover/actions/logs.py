@@ -135,7 +135,7 @@ class CheckLog:
 
     @staticmethod
     def _accepted(said: str, context: Context) -> bool:
-        return context.answer == ACCEPT and said in context.failed
+        return context.answer == ACCEPT and context.recorded(said) in context.failed
 
 
 class ForgetMarks:

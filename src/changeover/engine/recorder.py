@@ -55,22 +55,23 @@ class Recorder:
         recorded = [self._take(event) for event in events]
         recorded += [self._take(event) for event in then()]
         if answer:
-            answer = Answer(answer.command, answer.outcome, self._clean(answer.text))
+            answer = Answer(answer.command, answer.outcome, self.clean(answer.text))
         return self._writer.append(recorded, answer)
 
-    def _take(self, event: Event) -> Event:
-        texts = {name: self._clean(text) for name in _TEXTS if (text := getattr(event, name, ""))}
-        event = msgspec.structs.replace(event, seq=self._status.seq + 1, at=self._now(), **texts)
-        self._status.apply(event)
-        return event
-
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """What is kept of a text."""
         clean = sayable(self._redact(text))
         return (
             clean
             if len(clean) <= EVIDENCE
             else f"{clean[:EVIDENCE]}… ({len(clean) - EVIDENCE} characters more)"
         )
+
+    def _take(self, event: Event) -> Event:
+        texts = {name: self.clean(text) for name in _TEXTS if (text := getattr(event, name, ""))}
+        event = msgspec.structs.replace(event, seq=self._status.seq + 1, at=self._now(), **texts)
+        self._status.apply(event)
+        return event
 
     def _tell(self, events: Sequence[Event]) -> None:
         self.durable = max(self.durable, *(event.seq for event in events))

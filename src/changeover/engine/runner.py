@@ -158,6 +158,7 @@ class Runner:
             timeout=step.timeout,
             answer=at.answer,
             failed=at.answered,
+            recorded=self._recorder.clean,
             tell=lambda text: self._notes.say(step.id, self._redact(text)),
         )
         return Attempt(

@@ -155,6 +155,18 @@ def test_a_known_issue_counts_in_its_step_only() -> None:
     assert played.site.hosts["app1"].logs[LOG].text.count(b"v2 started") == 1
 
 
+def test_what_is_too_long_to_be_recorded_whole_can_be_accepted() -> None:
+    """The journal keeps the beginning of what was found; who accepts that is not asked for ever."""
+
+    def complain(site: SimulatedSite) -> None:
+        site.nodes["app1"].mutters["v2"] = tuple(f"ERROR {number} {'x' * 390}" for number in range(20))
+
+    accepted = [(Verb.RETRY, "app1/start-log", "accept"), (Verb.ABORT, "", "")]
+    read = _played(a_window(), mess=complain, then=accepted).status.steps["app1/start-log"]
+    assert "characters more" in read.evidence
+    assert (read.state, read.attempt) == (StepState.DONE, 2)
+
+
 def test_a_tester_who_refuses_leads_to_the_way_back() -> None:
     """The site was never open; both are asked again before the old version is let out."""
     refuses = [(Verb.REFUSE, "sign-off-kirk/approve", ""), (Verb.ABORT, "", "")]
