@@ -11,7 +11,7 @@ from changeover.engine.budgets import breach
 from changeover.engine.events import CommandTaken, Event, FallbackBegun, RunChanged, StepChanged, Verb
 from changeover.engine.fold import RunStatus, StepStatus
 from changeover.errors import RefusedError
-from changeover.fallback import direction, point_of_no_return, way_back
+from changeover.fallback import direction, way_back
 from changeover.model.plan import Direction, Stage, Step
 from changeover.model.release import Cause, Late
 from changeover.model.states import SATISFIED, RunState, StepState
@@ -152,7 +152,10 @@ def turns_back(status: RunStatus) -> bool:
     way = direction(stage_at(status), plan)
     if way is Direction.ASK or (way is not Direction.UNDO and status.cause is not Cause.WINDOW):
         return False
-    return point_of_no_return(plan) not in _begun(status) and bool(way_back(plan, status.reached()).stages)
+    try:
+        return bool(way_back(plan, status.reached()).stages)
+    except RefusedError:
+        return False
 
 
 def _by_itself(status: RunStatus) -> bool:
@@ -180,10 +183,6 @@ def stage_at(status: RunStatus) -> Stage:
         stage for stage in stages if any(status.steps[step.id].state not in SATISFIED for step in stage.steps)
     )
     return next(unfinished, stages[-1])
-
-
-def _begun(status: RunStatus) -> list[Stage]:
-    return [stage for stage in status.plan.stages if any(status.steps[s.id].attempt for s in stage.steps)]
 
 
 def _continue(command: Command, status: RunStatus) -> tuple[list[Event], str]:

@@ -37,9 +37,11 @@ def way_back(plan: Plan, reached: Mapping[str, Reached]) -> Plan:
     """
     begun = Begun(plan, reached)
     last = point_of_no_return(plan)
-    if last and any(step.id in reached and not reached[step.id].skipped for step in begun.steps(last)):
+    ahead = plan.stages[plan.stages.index(last) :] if last else ()
+    if any(not reached[step.id].skipped for stage in ahead for step in begun.steps(stage)):
+        name = last.name if last else ""
         raise RefusedError(
-            f"there is no way back any more: {last.name} has begun",
+            f"there is no way back any more: {name} has begun",
             hint="retry or skip what failed, or end the run where it is with `changeover abort --stay`",
         )
     went = rolled if any(stage.batch for stage in plan.stages) else straight

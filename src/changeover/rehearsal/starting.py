@@ -46,6 +46,7 @@ def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -
     for name, version in plan.facts.versions.items():
         node = site.nodes[name]
         node.running = version
+        node.watchdog = node.watched and bool(version)
         if version:
             node.release = version
             node.installed.add(version)

@@ -290,7 +290,8 @@ def _resume(site: Site, release: Release, facts: Facts) -> Stage:
     enters = [blocks.enter(node, release) for node in site.application.nodes if node.servers]
     entered = [step.id for step in enters]
     sends = [_needing(entered, blocks.unflush(name, site, release)) for name in deployments(facts)]
-    steps = (gate, *(_behind(gate, step) for step in (*enters, *sends)))
+    lets_in = [_behind(gate, step) for step in (*enters, *sends)]
+    steps = (gate, *lets_in) if lets_in else ()  # where nothing keeps people out, starting it has let them in
     return _outage("resume", "Resume", steps, back=Direction.FORWARD)
 
 

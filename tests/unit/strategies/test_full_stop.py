@@ -19,7 +19,7 @@ from changeover.engine.guard import Guard
 from changeover.engine.memory import MemoryJournal
 from changeover.engine.owner import Owner
 from changeover.engine.runner import Runner
-from changeover.errors import SpecError
+from changeover.errors import RefusedError, SpecError
 from changeover.fallback import Reached, from_the_end_of, point_of_no_return, reachable, way_back
 from changeover.model.plan import BACK, Direction, Facts, Plan, Stage, Step
 from changeover.model.release import Fallback, Release
@@ -175,6 +175,25 @@ def _without(capability: str) -> Site:
     )
 
 
+def test_past_the_point_of_no_return_there_is_none_whatever_of_it_was_skipped() -> None:
+    """Finalize has removed what a way back would start."""
+    plan = _plan()
+    skipped = {step.id: Reached(done=False, skipped=True) for step in _stage("resume", plan).steps}
+    reached = {step.id: Reached() for step in _until("verify", plan)} | skipped
+    assert way_back(plan, reached).stages
+    with pytest.raises(RefusedError, match="no way back any more"):
+        way_back(plan, reached | {"app1/remove-old": Reached(done=False)})
+
+
+def test_nothing_is_resumed_where_starting_has_let_everybody_in() -> None:
+    """Then finalize alone gives up the way back."""
+    plan = _plan(a_full_stop(expectations=(), kept=()), Facts(), _open_site())
+    assert _names(plan)[-2:] == ["verify", "finalize"]
+    last = point_of_no_return(plan)
+    assert last
+    assert last.finalize
+
+
 def test_nothing_is_lost_by_a_restore_that_nobody_has_written_since() -> None:
     """So nobody is asked: the snapshot was taken while nobody was served, and nobody was let in since."""
     plan = _plan()
@@ -203,16 +222,20 @@ def test_a_restore_asks_a_person_where_a_stop_or_a_flush_was_skipped(left_out: s
 
 def test_a_start_lets_people_in_where_nothing_else_keeps_them_out() -> None:
     """Without a balancer, a flush or a gate the nodes are what is reached."""
-    site = a_site(2)
-    nodes = tuple(msgspec.structs.replace(node, servers={}) for node in site.application.nodes)
-    site = msgspec.structs.replace(
-        site, balancers=(), application=msgspec.structs.replace(site.application, nodes=nodes)
-    )
-    plan = _plan(a_full_stop(expectations=(), kept=()), Facts(), site)
+    plan = _plan(a_full_stop(expectations=(), kept=()), Facts(), _open_site())
     before = from_the_end_of(_stage("switch", plan), plan)
     after = from_the_end_of(_stage("verify", plan), plan)
     assert not [step for step in before.steps() if step.person]
     assert [step.id for step in after.steps() if step.person] == ["back/main/restore/approve"]
+
+
+def _open_site() -> Site:
+    """Nothing stands before its nodes."""
+    site = a_site(2)
+    nodes = tuple(msgspec.structs.replace(node, servers={}) for node in site.application.nodes)
+    return msgspec.structs.replace(
+        site, balancers=(), application=msgspec.structs.replace(site.application, nodes=nodes)
+    )
 
 
 def _until(name: str, plan: Plan) -> list[Step]:
