@@ -70,7 +70,9 @@ def keys(value: Any) -> set[str]:
     """Every key that the schema knows."""
     match value:
         case dict():
-            own = set(value["properties"]) if value.get("type") == "object" and "properties" in value else set()
+            own = (
+                set(value["properties"]) if value.get("type") == "object" and "properties" in value else set()
+            )
             return own | {key for inner in value.values() for key in keys(inner)}
         case list():
             return {key for inner in value for key in keys(inner)}
