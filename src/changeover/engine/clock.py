@@ -45,12 +45,13 @@ def latest(status: RunStatus, *, beginning: Step | None = None) -> Limit | None:
     """The earliest limit that governs the run now; None if none does.
 
     With `beginning`, as it will be once that step was begun: what is begun has to be taken back too. None does
-    once the run goes back or has ended, past the point of no return, and after a limit was reached: who then goes on
-    has been asked.
+    once the run goes back or has ended, and past the point of no return; and a limit that was reached does not any more:
+    who then goes on has been asked.
     """
-    if status.late or status.falling_back or status.ended:
+    if status.falling_back or status.ended:
         return None
-    return min(_limits(status, beginning), key=lambda limit: limit.at, default=None)
+    ahead = (limit for limit in _limits(status, beginning) if limit.cause not in status.late)
+    return min(ahead, key=lambda limit: limit.at, default=None)
 
 
 def _limits(status: RunStatus, beginning: Step | None) -> Iterator[Limit]:

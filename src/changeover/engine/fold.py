@@ -67,7 +67,7 @@ class RunStatus:
     `plan` is what it executes: the plan it was created with (`first_plan`) or, once it goes back, the way back.
     `steps` holds those of both, `counts` says how many of the executed plan's are in each state. `aborting`
     says why nothing is begun any more, until the way back begins or, when `leaving`, the run ends where it is.
-    `cause` is the kind of reason why it stopped, `late` whether it ever was stopped by the clock, and
+    `cause` is the kind of reason why it stopped, `late` for which limits of the clock it ever did, and
     `warned` whether that was told ahead.
     `occasions` are what people are told of, where anybody is; `told` has those that were told it, by the names of
     notices and the occasion's event, and `untold` why others could not be.
@@ -78,7 +78,7 @@ class RunStatus:
         self.plan = plan
         self.first_plan = plan
         self.cause: Cause | None = None
-        self.late = False
+        self.late: set[Cause] = set()
         self.warned = False
         self.occasions: list[Occasion] = []
         self.told: set[tuple[str, int]] = set()
@@ -280,7 +280,8 @@ class RunStatus:
             )
         self.state, self.reason, self.changed_at = event.state, event.reason, event.at
         self.cause = event.cause
-        self.late = self.late or event.cause in (Cause.DEADLINE, Cause.WINDOW)
+        if event.cause in (Cause.DEADLINE, Cause.WINDOW):
+            self.late.add(event.cause)
 
 
 def fold(run: str, plan: Plan, events: Iterable[Event]) -> RunStatus:

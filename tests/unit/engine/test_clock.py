@@ -154,6 +154,16 @@ def test_the_earlier_of_window_and_deadline_governs() -> None:
     assert limit.why == "it is to be verified by 00:01 UTC, as `upgrade.fallback.deadline` wants it"
 
 
+def test_who_goes_on_past_the_deadline_is_still_within_the_window() -> None:
+    """Each limit is asked about once, and that of one is no answer to the other."""
+    late = Fallback(when=frozenset({Cause.DEADLINE}), deadline=60.0)
+    plan = msgspec.structs.replace(SLOW, release=msgspec.structs.replace(SLOW.release, fallback=late))
+    past_deadline = [RunChanged(state=R.STOPPED, cause=Cause.DEADLINE), RunChanged(state=R.RUNNING)]
+    assert moment(plan, *done("a"), *past_deadline) == moment(SLOW, *done("a"))
+    past_both = [*past_deadline, RunChanged(state=R.STOPPED, cause=Cause.WINDOW)]
+    assert moment(plan, *done("a"), *past_both) is None
+
+
 def test_it_is_told_in_the_time_zone_of_the_window() -> None:
     """With the length of the way back, so that a person can follow the sum."""
     plan = windowed(a_plan([there("a", 90.0)]), zone="America/Los_Angeles", margin=600)
