@@ -14,8 +14,12 @@ from changeover.model.values import Value
 if TYPE_CHECKING:
     from changeover.engine.fold import RunStatus
 
-LETS_IN = frozenset({"access.open", "application.unflush"})
-"""The actions after which people can work with the application again."""
+WAYS_IN = (
+    frozenset({"access.open", "application.unflush"}),
+    frozenset({"traffic.enter"}),
+    frozenset({"node.start"}),
+)
+"""The actions after which people can work with the application again: the first of these that a plan has."""
 
 END = 0
 """In place of the number of an event: the end of the run is told before it is recorded, as nothing can be after it."""
@@ -32,11 +36,22 @@ class Occasion(Value, frozen=True):
 
 def telling(plan: Plan) -> Mapping[str, Step]:
     """The steps of which people are told anything."""
+    lets_in = letting_in(plan)
     return {
         step.id: step
         for step in plan.steps()
-        if step.person or step.do.action in LETS_IN or step.do.action == WAITS
+        if step.person or step.do.action in lets_in or step.do.action == WAITS
     }
+
+
+def letting_in(plan: Plan) -> frozenset[str]:
+    """The actions that let people in again; where nothing else keeps them out, the balancers or the stopped nodes have.
+
+    None in a plan that always serves: nobody was out.
+    """
+    actions = {step.do.action for step in plan.steps()}
+    outage = any(stage.outage for stage in plan.stages)
+    return next((ways for ways in WAYS_IN[: 3 if outage else 1] if ways & actions), frozenset())
 
 
 def occasion(status: "RunStatus", event: Event, steps: Mapping[str, Step]) -> Occasion | None:
@@ -93,7 +108,8 @@ def _of_step(status: "RunStatus", event: StepChanged, step: Step) -> tuple[Momen
         opens = window is not None and step.do.params.get("until") == window.opens
         closes = f"It closes {told(window.closes, window.zone)}." if window else ""
         return (Moment.WINDOW_OPENS, "the window has opened", closes) if opens else None
-    others = (it for it in status.plan.steps() if it.do.action in LETS_IN)
+    lets_in = letting_in(status.plan)
+    others = (it for it in status.plan.steps() if it.do.action in lets_in)
     if any(status.steps[it.id].state not in SATISFIED for it in others):
         return None
     release = status.plan.release
@@ -103,16 +119,16 @@ def _of_step(status: "RunStatus", event: StepChanged, step: Step) -> tuple[Momen
 
 def is_go(plan: Plan, gate: Step) -> bool:
     """Whether it is the last yes before people are let in: what lets them in is behind it, and no other gate between."""
-    stages = list(plan.stages)
+    stages, lets_in = list(plan.stages), letting_in(plan)
     place = next(number for number, stage in enumerate(stages) if gate in stage.steps)
-    if _lets_in(stages[place]):
+    if _has(lets_in, stages[place]):
         return any(gate.id in step.needs for step in stages[place].steps if not step.person)
     behind = any(gate.id in step.needs for step in stages[place].steps)
-    return not behind and len(stages) > place + 1 and _lets_in(stages[place + 1])
+    return not behind and len(stages) > place + 1 and _has(lets_in, stages[place + 1])
 
 
-def _lets_in(stage: Stage) -> bool:
-    return any(step.do.action in LETS_IN for step in stage.steps)
+def _has(actions: frozenset[str], stage: Stage) -> bool:
+    return any(step.do.action in actions for step in stage.steps)
 
 
 def _worded(status: "RunStatus", of: int, moment: Moment, what: str, text: str) -> Occasion:

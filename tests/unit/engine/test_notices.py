@@ -9,7 +9,7 @@ import pytest
 
 from changeover.engine.events import Event, RunChanged, Told, Verb, Warned
 from changeover.engine.fold import RunStatus
-from changeover.engine.notices import is_go
+from changeover.engine.notices import is_go, letting_in
 from changeover.engine.records import Records
 from changeover.engine.runner import Runner
 from changeover.errors import NotifierError
@@ -260,6 +260,25 @@ def test_a_go_no_go_is_the_last_gate_before_people_are_let_in() -> None:
     resume = acts("application.unflush", "on")
     plan = a_plan([a_gate("first"), a_gate("go", needs=("first",)), _after(resume, "go")])
     assert [is_go(plan, step) for step in plan.steps() if step.person] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("opens", "outage", "lets_in"),
+    [
+        ("traffic.enter", True, {"traffic.enter"}),
+        ("node.start", True, {"node.start"}),
+        ("traffic.enter", False, set()),
+    ],
+)
+def test_where_no_gate_keeps_people_out_the_pools_or_the_starts_let_them_in(
+    opens: str, outage: bool, lets_in: set[str]
+) -> None:
+    """A plan that always serves opens nothing again."""
+    plan = a_plan([acts("node.start", "started")], [a_gate("go")], [acts(opens, "in")])
+    stages = tuple(msgspec.structs.replace(stage, outage=outage) for stage in plan.stages)
+    plan = msgspec.structs.replace(plan, stages=stages)
+    assert letting_in(plan) == lets_in
+    assert [is_go(plan, step) for step in plan.steps() if step.person] == [outage]
 
 
 def _after(step: Step, need: str) -> Step:
