@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import dropwhile, islice
+from itertools import dropwhile
 
 import msgspec
 
@@ -11,7 +11,7 @@ from changeover.engine.budgets import breach
 from changeover.engine.events import CommandTaken, Event, FallbackBegun, RunChanged, StepChanged, Verb
 from changeover.engine.fold import RunStatus, StepStatus
 from changeover.errors import RefusedError
-from changeover.fallback import direction, way_back
+from changeover.fallback import MIGRATES, direction, way_back
 from changeover.model.plan import Direction, Stage, Step
 from changeover.model.release import Cause, Late
 from changeover.model.states import SATISFIED, RunState, StepState
@@ -20,6 +20,9 @@ S, R = StepState, RunState
 
 OF_A_STEP = frozenset({Verb.RETRY, Verb.SKIP, Verb.APPROVE, Verb.REFUSE})
 BEGUN = frozenset({S.RUNNING, S.IN_DOUBT, S.DONE})
+AT_REST = MIGRATES | {"application.clean"}
+"""What is done only while nothing runs, in a stage in which nobody is served."""
+
 WITH_A_REASON = frozenset({Verb.SKIP, Verb.REFUSE, Verb.ABORT, Verb.LEAVE})
 
 
@@ -278,7 +281,10 @@ def _with_its_unit(step: Step, status: RunStatus) -> list[str]:
 
 
 def _followed_by(status: RunStatus, step: Step) -> str:
-    """A step that has begun although this one comes first: it needs it, or is of its unit in a later stage."""
+    """A step that has begun although this one comes first: it needs it, or is of its unit in a later stage.
+
+    What is done only while nothing runs comes before every later stage: that may have started something.
+    """
     dependents: dict[str, list[str]] = {}
     for other in status.plan.steps():
         for need in other.needs:
@@ -286,9 +292,10 @@ def _followed_by(status: RunStatus, step: Step) -> str:
     behind = [step.id]
     for name in behind:  # it grows while it is read
         behind += [it for it in dependents.get(name, ()) if it not in behind]
-    later = dropwhile(lambda stage: step not in stage.steps, status.plan.stages)
-    for stage in islice(later, 1, None):
-        behind += [it.id for it in stage.steps if step.unit and it.unit == step.unit]
+    own, *later = dropwhile(lambda stage: step not in stage.steps, status.plan.stages)
+    at_rest = own.outage and step.do.action in AT_REST
+    for stage in later:
+        behind += [it.id for it in stage.steps if at_rest or (step.unit and it.unit == step.unit)]
     return next((name for name in behind[1:] if status.steps[name].state in BEGUN), "")
 
 

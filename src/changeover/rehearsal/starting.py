@@ -67,7 +67,9 @@ def start(plan: Plan, clock: Clock, kind: type[SimulatedSite] = SimulatedSite) -
             name: Applied(name, checksums.get(name, ""), clock.now(), clock.now()) for name in applied
         }
     if plan.facts.deployments:
-        site.deployments = storage.deployed(plan.facts.deployments, site.nodes)
+        site.deployments = storage.deployed(
+            plan.facts.deployments, [name for name, node in site.nodes.items() if node.running]
+        )
     _files(plan, site)
     site.settle()
     return site

@@ -10,6 +10,7 @@ from changeover.engine.commands import Command, decide, follow_up, nearest_step
 from changeover.engine.events import FAILURE_BUDGET, CommandTaken, Event, RunChanged, StepChanged, Verb
 from changeover.engine.fold import RunStatus
 from changeover.errors import RefusedError
+from changeover.model.plan import Operation, Stage
 from changeover.model.states import RunState, StepState
 from tests.enginekit import a_gate, a_plan, a_step, told
 
@@ -209,6 +210,19 @@ def test_a_skipped_step_is_not_done_after_what_follows_it(begun: list[Event], wh
         f"{which} comes after app1/drain and is {state} already; "
         "leave it skipped, and accept that at the finalize gate with --accept-skipped and a reason"
     )
+
+
+@pytest.mark.parametrize(("action", "refused"), [("database.migrate", True), ("host.check", False)])
+def test_what_is_done_at_rest_is_not_done_once_a_later_stage_has_begun(action: str, refused: bool) -> None:
+    """A migration that was skipped in a full stop: the nodes may have been started since."""
+    migrate = msgspec.structs.replace(a_step("main/expand"), do=Operation(action, "main"))
+    stages = (
+        Stage("migrate", "", (migrate,), outage=True),
+        Stage("start", "", (a_step("app1/start", unit="app1"),), outage=True),
+    )
+    skipped = StepChanged(step="main/expand", state=S.SKIPPED)
+    status = told(msgspec.structs.replace(ORDERED, stages=stages), [skipped, *done("app1/start")])
+    assert decide(Command(1, Verb.RETRY, "kim", "main/expand"), status).refused is refused
 
 
 def test_a_skipped_step_is_done_after_all_while_nothing_follows_it() -> None:
