@@ -25,6 +25,8 @@ LONGEST = 64 * 1024
 """Bytes of a line that are looked at; the rest of a longer one is passed over."""
 
 ENTRY_LINES = 200
+"""What goes on for longer is an entry of its own: it is looked at like any other."""
+
 FINDINGS = 5
 SHOWN = 400
 """Characters of a line that are shown."""
@@ -226,9 +228,8 @@ class _Scan:
         """Every line of a file; no entry goes on in another, and none is the context of what is there."""
         async for line in lines:
             self._read += 1
-            if self._entry and _GOES_ON.match(line):
-                if len(self._entry) < ENTRY_LINES:
-                    self._entry.append(line)
+            if 0 < len(self._entry) < ENTRY_LINES and _GOES_ON.match(line):
+                self._entry.append(line)
                 continue
             self._end()
             self._entry = [line]
@@ -249,11 +250,13 @@ class _Scan:
         for lines, left in self._open:
             lines.extend(entry[:left])
         self._open = [(lines, left - len(entry)) for lines, left in self._open if left > len(entry)]
-        if any(error.search(line) for error in self._errors for line in entry):
-            self._judge(entry)
+        first = (place for place, line in enumerate(entry) if any(it.search(line) for it in self._errors))
+        if (error := next(first, None)) is not None:
+            self._judge(entry, error)
         self._before.extend(entry)
 
-    def _judge(self, entry: list[str]) -> None:
+    def _judge(self, entry: list[str], error: int) -> None:
+        """It is told by its beginning, and by the line that is an error."""
         text = "\n".join(entry)
         place = next((place for place, it in enumerate(self._known) if it.search(text)), None)
         if place is not None:
@@ -261,7 +264,8 @@ class _Scan:
             return
         self._wrong += 1
         if len(self._shown) < FINDINGS:
-            shown = [*self._before, *(f"> {line}" for line in entry[: 1 + self._context])]
+            told = entry[: 1 + self._context] + entry[max(error, 1 + self._context) : error + 1]
+            shown = [*self._before, *(f"> {line}" for line in told)]
             self._shown.append(shown)
             if self._context:
                 self._open.append((shown, self._context))

@@ -220,6 +220,27 @@ async def test_a_stack_trace_belongs_to_the_line_before_it(disk: Disk) -> None:
     assert "known: 'table exists$' 1 time, at most 1" in verdict.evidence
 
 
+async def test_an_error_far_down_in_what_goes_on_is_found(disk: Disk) -> None:
+    """Where every line is indented none begins an entry; a known issue at the top does not excuse all of it."""
+    mark = await logs.mark(disk, PATH)
+    disk.write("WARN table exists: ERROR\n" + "  INFO on\n" * logs.ENTRY_LINES * 2 + "  ERROR at last\n")
+    found, verdict = await _look(disk, mark, [KnownIssue("table exists")])
+    assert (found.errors, found.counted) == (1, {0: 1})
+    assert "  >   ERROR at last" in verdict.evidence.splitlines()
+
+
+async def test_the_line_that_is_an_error_is_shown_however_late_in_its_entry(disk: Disk) -> None:
+    """Below the beginning of the entry, which tells what it is about."""
+    mark = await logs.mark(disk, PATH)
+    disk.write("WARN rolled back\n\tat a.B\n\tat c.D\n\tat e.F\nCaused by: SEVERE\n\tat g.H\n")
+    _, verdict = await _look(disk, mark)
+    assert verdict.evidence.splitlines()[1:] == [
+        "  > WARN rolled back",
+        "  > \tat a.B",
+        "  > Caused by: SEVERE",
+    ]
+
+
 async def test_a_known_issue_counts_up_to_its_limit(disk: Disk) -> None:
     """Once more is as bad as an error that nobody knows."""
     mark = await logs.mark(disk, PATH)
