@@ -13,16 +13,6 @@ from changeover.model.release import Migrations, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
 
-NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "install", "installed")
-"""The capabilities it speaks in, whatever the application is."""
-
-FLUSHES = ("deployments", "flush_on", "flush_off", "flushing", "outstanding")
-"""What belongs together: an application that binds one of them needs them all."""
-
-WATCHES = ("watchdog_running", "watchdog_stop", "watchdog_start")
-CLEANS = ("clean", "clean_done")
-TOGETHER = (FLUSHES, WATCHES, CLEANS)
-
 KEEPS = ("install", "snapshot", "keep")
 """The stages that a way back may leave as they are."""
 
@@ -37,7 +27,7 @@ def full_stop(site: Site, release: Release, facts: Facts) -> Plan:
     """
     _refuse(site, release, facts)
     nodes = site.application.nodes
-    idle = [node for node in nodes if not _serves(node, facts)]
+    idle = [node for node in nodes if not blocks.serves(node, facts)]
     label = f"before-{release.to_version}"
     stages = [
         _check(site, release, [node for node in nodes if node not in idle]),
@@ -74,31 +64,11 @@ def deployments(facts: Facts, state: str = ACTIVE) -> list[str]:
     return [name for name, it in facts.deployments.items() if it == state]
 
 
-def _can(site: Site, capability: str) -> bool:
-    return capability in site.application.capabilities
-
-
-def _serves(node: Node, facts: Facts) -> bool:
-    """Whether the node ran and every balancer was told to use it; where nothing was seen, it is taken to."""
-    told = (facts.pools.get(balancer, {}).get(server, "ready") for balancer, server in node.servers.items())
-    return facts.versions.get(node.name) != "" and all(state == "ready" for state in told)
-
-
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
-    bound = site.application.capabilities
-    missing = [capability for capability in NEEDS if capability not in bound]
-    for group in TOGETHER:
-        if any(capability in bound for capability in group):
-            missing += [capability for capability in group if capability not in bound]
-    missing += [it.ask for it in release.expectations if it.ask not in bound]
-    if missing:
-        raise SpecError(
-            f"full-stop needs capabilities that are not bound: {', '.join(missing)}",
-            hint="bind them under `application`, or name a `pack` that does",
-        )
+    together = (blocks.FLUSHES, blocks.WATCHES, blocks.CLEANS)
+    blocks.refuse_unbound("full-stop", site, *together, also=(it.ask for it in release.expectations))
+    blocks.refuse_names(site)
     for node in site.application.nodes:
-        if f"{node.name}/" == BACK:
-            raise SpecError(f"no node may be called {node.name}", hint="give it another name")
         version = facts.versions.get(node.name, release.from_version)
         if version not in ("", release.from_version):
             raise SpecError(
@@ -160,7 +130,7 @@ def _stop(site: Site, release: Release, facts: Facts) -> Stage:
     first = blocks.expect(site, release, "expect-again")
     steps, ends = list(first), []
     for node in site.application.nodes:
-        works = [blocks.watchdog_stop(node)] if _can(site, "watchdog_stop") else []
+        works = [blocks.watchdog_stop(node)] if blocks.can(site, "watchdog_stop") else []
         works += blocks.leave(node, release) if node.servers else []
         stop = _stopping(node, release, after=_head_of(node, site, facts))
         chained = blocks.chain(*works, stop)
@@ -183,7 +153,7 @@ def _stopping(node: Node, release: Release, after: str) -> Step:
 def _head_of(node: Node, site: Site, facts: Facts) -> str:
     """The node that goes first on the way back, too; empty for itself, and where that did not run before."""
     head = site.head
-    return "" if node == head or not _serves(head, facts) else head.name
+    return "" if node == head or not blocks.serves(head, facts) else head.name
 
 
 def _needing(needs: Iterable[str], step: Step) -> Step:
@@ -215,7 +185,7 @@ def _keep(site: Site, release: Release) -> Stage:
 
 
 def _clean(site: Site, release: Release) -> Stage:
-    if not _can(site, "clean"):
+    if not blocks.can(site, "clean"):
         return _outage("clean", "", ())
     summary = "a person agrees that storage is cleaned: what is not in the database by now is lost"
     gate = blocks.approve("clean", summary)
@@ -269,7 +239,7 @@ def _start(site: Site, release: Release) -> Stage:
             blocks.start(node, release), undo=blocks.back(blocks.stop(node, release))
         )
         works = [start, blocks.health(node, release), blocks.version(node, release.to_version, release)]
-        works += [blocks.watchdog_start(node)] if _can(site, "watchdog_start") else []
+        works += [blocks.watchdog_start(node)] if blocks.can(site, "watchdog_start") else []
         chained = list(blocks.chain(*works))
         if node != head:
             chained[0] = _needing([f"{head.name}/version"], chained[0])
@@ -297,7 +267,9 @@ def _resume(site: Site, release: Release, facts: Facts) -> Stage:
 
 def _finalize(site: Site, release: Release) -> Stage:
     nodes = site.application.nodes
-    work = [blocks.uninstall(node, release.from_version) for node in nodes] if _can(site, "remove") else []
+    work = (
+        [blocks.uninstall(node, release.from_version) for node in nodes] if blocks.can(site, "remove") else []
+    )
     work += [step for node in nodes for step in blocks.let_go(node, site, release)]
     gate = blocks.approve("finalize", f"a person gives up what is left of {release.from_version}")
     steps = (gate, *(_behind(gate, step) for step in work)) if work else ()

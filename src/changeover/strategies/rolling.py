@@ -5,13 +5,10 @@ from collections.abc import Sequence
 import msgspec
 
 from changeover.errors import SpecError
-from changeover.model.plan import BACK, Budget, Direction, Facts, Plan, Stage, Step
+from changeover.model.plan import Budget, Direction, Facts, Plan, Stage, Step
 from changeover.model.release import Ability, Batch, Gate, Release
 from changeover.model.site import Node, Site
 from changeover.strategies import blocks
-
-NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "install", "installed")
-"""The capabilities it speaks in. `sessions` is used where it is bound, `remove` in finalize."""
 
 KEEPS = ("install", "snapshot", "expand")
 """The stages that a way back may leave as they are."""
@@ -28,7 +25,7 @@ def rolling(site: Site, release: Release, facts: Facts) -> Plan:
     """
     nodes = site.application.nodes
     _refuse(site, release, facts)
-    serving = [node for node in nodes if _serves(node, facts)]
+    serving = [node for node in nodes if blocks.serves(node, facts)]
     idle = [node for node in nodes if node not in serving]
     todo = idle + [node for node in serving if _version(node, release, facts) != release.to_version]
     label = f"before-{release.to_version}"
@@ -105,12 +102,6 @@ def _version(node: Node, release: Release, facts: Facts) -> str:
     return facts.versions.get(node.name, release.from_version)
 
 
-def _serves(node: Node, facts: Facts) -> bool:
-    """Whether the node runs and every balancer was told to use it; where nothing was seen, it is taken to."""
-    told = (facts.pools.get(balancer, {}).get(server, "ready") for balancer, server in node.servers.items())
-    return facts.versions.get(node.name) != "" and all(state == "ready" for state in told)
-
-
 def _refuse_way_back(release: Release) -> None:
     kept = [
         name for name, way in release.fallback.stages.items() if way == Direction.KEEP and name not in KEEPS
@@ -132,15 +123,9 @@ def _refuse_way_back(release: Release) -> None:
 
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
     nodes = site.application.nodes
-    missing = [capability for capability in NEEDS if capability not in site.application.capabilities]
-    if missing:
-        raise SpecError(
-            f"rolling needs capabilities that are not bound: {', '.join(missing)}",
-            hint="bind them under `application`, or name a `pack` that does",
-        )
+    blocks.refuse_unbound("rolling", site, blocks.WATCHES)
+    blocks.refuse_names(site)
     for node in nodes:
-        if f"{node.name}/" == BACK:
-            raise SpecError(f"no node may be called {node.name}", hint="give it another name")
         if not node.servers:
             raise SpecError(
                 f"{node.name} is in no pool", hint="name a balancer under `balancers`, or another strategy"
@@ -207,7 +192,7 @@ def _migrate(release: Release, label: str, facts: Facts) -> list[Stage]:
 def _batch(
     name: str, number: int, batch: tuple[Node, ...], site: Site, release: Release, *, left: int
 ) -> Stage:
-    watched = "watchdog_running" in site.application.capabilities
+    watched = blocks.can(site, *blocks.WATCHES)
     steps: list[Step] = []
     for node in batch:
         works = (

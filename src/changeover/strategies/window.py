@@ -16,11 +16,6 @@ from changeover.model.site import DatabaseConfig, Node, Site
 from changeover.model.values import Value
 from changeover.strategies import blocks
 
-NEEDS = ("start", "stop", "running", "health", "version", "release", "switch", "install", "installed")
-"""The capabilities it speaks in. `build` with `built`, `test`, a watchdog and `remove` are used where they are bound."""
-
-WATCHES = ("watchdog_running", "watchdog_stop", "watchdog_start")
-
 PEOPLE = "sign-off"
 
 _replaced = msgspec.structs.replace
@@ -84,9 +79,6 @@ class _Window(Value, frozen=True):
     def nodes(self) -> tuple[Node, ...]:
         return self.site.application.nodes
 
-    def can(self, *capabilities: str) -> bool:
-        return all(it in self.site.application.capabilities for it in capabilities)
-
     def check(self) -> Stage:
         """What the plan relies on."""
         steps = [blocks.check_host(host.name, self.release) for host in self.site.hosts]
@@ -101,7 +93,9 @@ class _Window(Value, frozen=True):
 
     def prepare(self) -> Stage:
         """Ahead of the window, while the old version serves: the head builds, every node has the release put in place."""
-        built = (blocks.build(self.site.head, self.release),) if self.can("build", "built") else ()
+        built = (
+            (blocks.build(self.site.head, self.release),) if blocks.can(self.site, "build", "built") else ()
+        )
         installs = [
             blocks.with_marks_forgotten(
                 _replaced(blocks.install(node, self.release), needs=tuple(it.id for it in built)),
@@ -140,7 +134,7 @@ class _Window(Value, frozen=True):
         expected = blocks.expect(self.site, self.release, "expect-again")
         steps = list(expected)
         for node in self.nodes:
-            first = [blocks.watchdog_stop(node)] if self.can(*WATCHES) else []
+            first = [blocks.watchdog_stop(node)] if blocks.can(self.site, *blocks.WATCHES) else []
             works = blocks.chain(*first, self._stop(node), blocks.stopped(node, self.release))
             steps += [_replaced(works[0], needs=tuple(it.id for it in expected)), *works[1:]]
         return self._closed("stop", "Stop every node, and see none of them running", steps)
@@ -191,9 +185,9 @@ class _Window(Value, frozen=True):
         steps += blocks.properties(node, site, release, first=False)
         steps += self._started(node, new, "start")
         steps.insert(-1 if release.logs else len(steps), blocks.version(node, new, release))
-        if self.can("test"):
+        if blocks.can(self.site, "test"):
             steps.append(blocks.trial(node, release))
-        if self.can(*WATCHES):
+        if blocks.can(self.site, *blocks.WATCHES):
             steps.append(blocks.watchdog_start(node))
         whose = "the head node " if first else ""
         return self._closed(f"node-{node.name}", f"Upgrade {whose}{node.name}", blocks.chain(*steps))
@@ -234,7 +228,7 @@ class _Window(Value, frozen=True):
         """What gives up the way back."""
         work: list[Step] = []
         for node in self.nodes:
-            if self.can("remove"):
+            if blocks.can(self.site, "remove"):
                 work.append(blocks.uninstall(node, self.release.from_version))
             work += [*blocks.let_go(node, self.site, self.release), *blocks.forget_marks(node, self.release)]
         if not work:
@@ -345,21 +339,16 @@ def _refuse_ways_in(site: Site) -> None:
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
     if release.window is None:
         raise SpecError("the strategy window needs `upgrade.window`", hint="say when it opens and closes")
-    missing = [name for name in NEEDS if name not in site.application.capabilities]
-    if missing:
-        raise SpecError(
-            f"window needs capabilities that are not bound: {', '.join(missing)}",
-            hint="bind them under `application`, or name a `pack` that does",
-        )
+    asked = (it.ask for it in release.expectations)
+    blocks.refuse_unbound("window", site, blocks.WATCHES, also=asked)
     if not site.access and not any(node.servers for node in site.application.nodes):
         raise SpecError(
             "nothing closes the site: it has neither access gates nor balancers",
             hint="name the entrances under `access`, or the balancer under `balancers`",
         )
     _refuse_ways_in(site)
+    blocks.refuse_names(site)
     for node in site.application.nodes:
-        if f"{node.name}/" == BACK:
-            raise SpecError(f"no node may be called {node.name}", hint="give it another name")
         version = facts.versions.get(node.name, release.from_version)
         if version not in ("", release.from_version):
             raise SpecError(

@@ -27,7 +27,8 @@ from changeover.model.site import Site, Unit
 from changeover.model.states import RunState, StepState
 from changeover.rehearsal.starting import start
 from changeover.simulation import LoopClock, SimulatedSite, differences, run
-from changeover.strategies.full_stop import FLUSHES, full_stop
+from changeover.strategies.blocks import FLUSHES
+from changeover.strategies.full_stop import full_stop
 from tests.sites import DEPLOYED, a_full_stop, a_messenger, a_site
 
 PATIENCE = 3600.0

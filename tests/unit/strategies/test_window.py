@@ -9,9 +9,11 @@ from changeover import fallback, foresight
 from changeover.actions.validation import validate
 from changeover.errors import SpecError
 from changeover.model.plan import BACK, Facts, Plan, Stage, Step
-from changeover.model.release import CommandMigration, Fallback, Kept, Migrations
+from changeover.model.release import CommandMigration, Expectation, Fallback, Kept, Migrations
 from changeover.model.site import Unit
-from changeover.strategies.window import NEEDS, window
+from changeover.strategies import STRATEGIES
+from changeover.strategies.blocks import NEEDS, WATCHES
+from changeover.strategies.window import window
 from tests.windowkit import DDL, a_gated_site, a_window, a_windowed_release
 
 PLAN = a_window(a_gated_site(pools=True))
@@ -259,6 +261,28 @@ def test_a_capability_that_is_missing_is_named(capability: str) -> None:
     """Each of those that it needs."""
     with pytest.raises(SpecError, match=f"not bound: {capability}$"):
         _without(capability)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("capability", WATCHES)
+def test_a_watchdog_that_is_bound_by_halves_is_refused(strategy: str, capability: str) -> None:
+    """It would be taken for none, and start its node again in the midst of the work."""
+    site = a_gated_site(pools=True)
+    bound = {**site.application.capabilities, capability: Unit("app.service")}
+    site = msgspec.structs.replace(
+        site, application=msgspec.structs.replace(site.application, capabilities=bound)
+    )
+    with pytest.raises(SpecError) as refused:
+        STRATEGIES[strategy](site, a_windowed_release(), Facts())
+    missing = refused.value.message.removeprefix(f"{strategy} needs capabilities that are not bound: ")
+    assert set(missing.split(", ")) == {*WATCHES} - {capability}
+
+
+def test_what_is_expected_must_be_bound() -> None:
+    """The question is named."""
+    release = msgspec.structs.replace(a_windowed_release(), expectations=(Expectation("diagnostic", "OFF"),))
+    with pytest.raises(SpecError, match=r"not bound: diagnostic$"):
+        window(a_gated_site(), release, Facts())
 
 
 def test_behind_a_balancer_a_gate_closes_nothing() -> None:

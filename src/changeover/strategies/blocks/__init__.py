@@ -10,6 +10,15 @@ from changeover.strategies.blocks.databases import migrations, snapshot, unless_
 from changeover.strategies.blocks.files import keep, let_go, properties, put_back
 from changeover.strategies.blocks.found import as_found, serves
 from changeover.strategies.blocks.logs import check_log, forget_marks, mark_log, with_marks_forgotten
+from changeover.strategies.blocks.needs import (
+    CLEANS,
+    FLUSHES,
+    NEEDS,
+    WATCHES,
+    can,
+    refuse_names,
+    refuse_unbound,
+)
 from changeover.strategies.blocks.nodes import (
     health,
     hold,
@@ -30,12 +39,17 @@ from changeover.strategies.blocks.traffic import ROTATION, enter, leave
 from changeover.strategies.blocks.trials import build, trial
 
 __all__ = [
+    "CLEANS",
+    "FLUSHES",
     "INSTALLS",
+    "NEEDS",
     "ROTATION",
+    "WATCHES",
     "approve",
     "as_found",
     "back",
     "build",
+    "can",
     "chain",
     "check_access",
     "check_database",
@@ -62,6 +76,8 @@ __all__ = [
     "open_access",
     "properties",
     "put_back",
+    "refuse_names",
+    "refuse_unbound",
     "replace",
     "serves",
     "snapshot",
