@@ -34,10 +34,19 @@ class Judged:
     where_it_began: bool = False
 
 
-def ended(plan: Plan, status: RunStatus, site: SimulatedSite, before: Mapping[str, object]) -> Judged:
-    """Of a run that has ended, some time afterwards. What a person has skipped is theirs to answer for."""
+def ended(
+    plan: Plan,
+    status: RunStatus,
+    site: SimulatedSite,
+    before: Mapping[str, object],
+    answered_for: Iterable[str] = (),
+) -> Judged:
+    """Of a run that has ended, some time afterwards.
+
+    What a person has skipped is theirs to answer for, and what became meanwhile of those nodes.
+    """
     now = site.clock.now()
-    left = skipped(status)
+    left = skipped(status).union(answered_for)
     differs = [it for it in differences(before, site.state()) if not _kept(it, status, site)]
     of_the_run = [it for it in differs if left.isdisjoint(it.partition(":")[0].split("."))]
     broken: list[tuple[str, str]] = []

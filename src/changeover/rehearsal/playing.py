@@ -366,7 +366,9 @@ class Play:
         if status.ended:
             await self._clock.sleep(CALM)
             self._site.settle()
-            judged = judging.ended(self._plan, status, self._site, self._base.before)
+            judged = judging.ended(
+                self._plan, status, self._site, self._base.before, self._watcher.answered_for()
+            )
             where_it_began = judged.where_it_began
             self._violations += judged.violations
         elif question is not None:

@@ -94,6 +94,11 @@ class Watcher:
         """A person has skipped a step of these nodes, and answers for that."""
         self._excuses.skipped(nodes)
 
+    def answered_for(self) -> frozenset[str]:
+        """The nodes of which a person has skipped a step."""
+        hosts = self._excuses.answered_for()
+        return frozenset(name for name, it in self._site.nodes.items() if it.host in hosts)
+
     @property
     def excuses(self) -> list[Excuse]:
         """What came before the play, and what has come up in it."""
