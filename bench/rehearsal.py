@@ -23,6 +23,7 @@ from changeover.rehearsal.exploring import Explorer
 from changeover.rehearsal.symmetry import reduced
 from changeover.strategies import STRATEGIES
 from tests.sites import a_release, a_site
+from tests.unit.rehearsal.plans import a_full_stop, a_window
 
 GOAL = 10.0
 """Seconds for all single faults of a rolling plan of four nodes, on two processors."""
@@ -94,6 +95,16 @@ def rehearsals(sizes: list[int]) -> None:
         before = nodes, used
 
 
+def closed() -> None:
+    """All single faults of a full stop and of a window."""
+    print("where nobody is served meanwhile, two nodes, all single faults, in one process:")
+    for name, plan in (("full-stop", a_full_stop()), ("window", a_window())):
+        made, _, used = timed(lambda plan=plan: rehearse(plan, workers=1))  # type: ignore[misc]
+        print(
+            f"  {name}: {made.steps} steps, {made.cases} cases, {len(made.findings)} findings, {used:.1f} s"
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -103,6 +114,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     single_faults()
     simulations([25, 50] if quick else [25, 50, 100, 200])
+    closed()
     rehearsals([4, 8] if quick else [4, 8, 16, 32])
 
 
