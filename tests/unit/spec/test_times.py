@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changeover.errors import SpecError
 from changeover.model.release import Duty, Late, Person, Release, Window
 from changeover.spec import load
 from changeover.spec.times import LocalTime, day, time_zone
@@ -63,6 +64,17 @@ def test_a_time_that_is_there_twice_is_told_apart_by_its_offset(files: Written) 
     assert utc(found.closes) == "2026-11-01 09:30"
 
 
+def test_a_window_may_close_in_the_second_of_two_hours_in_which_it_opened(files: Written) -> None:
+    """The clock shows no later a time then; an offset that is not of that day means the next."""
+    found = window(
+        files,
+        "opens: 2026-11-01 01:30-07:00, closes: '01:15-08:00', zone: America/Los_Angeles, margin: 1m",
+    )
+    assert found.closes - found.opens == 45 * 60
+    night = window(files, "opens: 2026-11-21 22:00, closes: '03:30-08:00', zone: America/Los_Angeles")
+    assert utc(night.closes) == "2026-11-22 11:30"
+
+
 def test_a_window_may_last_for_days(files: Written) -> None:
     """Where the day is written with the time."""
     found = window(files, "opens: 2026-11-21 22:00, closes: 2026-11-23 05:00, zone: UTC")
@@ -86,6 +98,18 @@ def test_a_schedule_is_told_within_the_window(files: Written) -> None:
     }
     assert found.duties["expand"] == Duty("kim")
     assert (found.people, found.channel) == ((Person("kim", "+1 555 0100"),), "#night")
+
+
+def test_a_scheduled_time_that_another_day_has_not_is_taken(files: Written) -> None:
+    """In the night after the one in which clocks went forward; in that night itself it is refused."""
+    sunday, monday = (
+        f"{{opens: {day} 22:00, closes: '05:00', zone: America/Los_Angeles}}"
+        for day in ("2027-03-13", "2027-03-14")
+    )
+    found = release(files, window=monday, schedule="{verify: {at: '02:30'}}")
+    assert utc(found.duties["verify"].at) == "2027-03-15 09:30"
+    with pytest.raises(SpecError, match="02:30 on 2027-03-14 in America/Los_Angeles does not exist"):
+        release(files, window=sunday, schedule="{verify: {at: '02:30'}}")
 
 
 ZONES = ("America/Los_Angeles", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")

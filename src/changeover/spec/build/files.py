@@ -52,11 +52,13 @@ def build_logs(upgrade: Upgrade) -> tuple[LogWatch, ...]:
 
 def check_files(upgrade: Upgrade, site: Site | None, problems: Problems) -> None:
     """Nothing is kept within itself or twice, every placeholder has a value, and what is known can come up."""
+    every = [path for it in upgrade.kept for path in it.paths]
     for it in upgrade.kept:
-        for path in it.paths:
+        for path in every:
             if f"{it.to}/".startswith(f"{path}/"):
-                problems.add(it.to.place, f"it lies within {path}, which is kept there")
-    _refuse_twins([path for it in upgrade.kept for path in it.paths], "is kept already", problems)
+                where = "there" if path in it.paths else f"as line {path.place.line} wants it"
+                problems.add(it.to.place, f"it lies within {path}, which is kept {where}")
+    _refuse_twins(every, "is kept already", problems)
     _refuse_twins([it.path for it in upgrade.logs], "is read already", problems)
     twins: dict[tuple[str, str], int] = {}
     for prop in upgrade.properties:

@@ -1,6 +1,7 @@
 """The window as moments, and the schedule within it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -47,6 +48,9 @@ def _closes(section: written.Window, zone: ZoneInfo, opens: float, problems: Pro
     """On the day of the opening, or on the next if that time of day is no later."""
     time, began = LocalTime(section.closes), datetime.fromtimestamp(opens, zone)
     later = time.time > began.time().replace(second=0)
+    if time.offset and not later:
+        with suppress(ValueError):  # where clocks go back it may be there a second time
+            later = time.on(began.date(), zone) > opens
     return _moment(time, began.date() if later else began.date() + DAY, zone, section.closes, problems)
 
 
@@ -96,10 +100,17 @@ def _planned(text: Text, window: Window | None, problems: Problems) -> float | N
     if time.date:
         return _moment(time, time.date, zone, text, problems)
     found: float | None = None
+    wrong = ""
     for days in range(-1, (last - first).days + 1):
-        at = _moment(time, first + days * DAY, zone, text, problems)
-        if at is None or window.opens <= at <= window.closes:
+        try:
+            at = time.on(first + days * DAY, zone)
+        except ValueError as error:  # it matters unless a later day has such a time
+            found, wrong = None, str(error)
+            continue
+        if window.opens <= at <= window.closes:
             return at
         if at < window.opens:
-            found = at
+            found, wrong = at, ""
+    if wrong:
+        problems.add(text.place, wrong)
     return found
