@@ -10,6 +10,7 @@ import msgspec
 from changeover.model.plan import Operation, snapshot_label
 from changeover.ports import AdminState, restoring
 from changeover.simulation import SimulatedSite
+from changeover.simulation.application import starting
 
 
 def missing(operation: Operation, site: SimulatedSite, run: str) -> str | None:
@@ -26,7 +27,7 @@ def _node(operation: Operation, site: SimulatedSite, _: str) -> str:
         "node.install": wanted in it.installed,
         "node.uninstall": wanted not in it.installed,
         "node.switch": it.release == wanted,
-        "node.start": bool(it.running),
+        "node.start": bool(it.running) or starting(site, name),
         "node.stop": not it.running,
         "node.health": site.well(name),
         "node.version": it.running == wanted,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from changeover.errors import ApplicationError
 from changeover.ports import Answer
 from changeover.simulation import schema, storage
-from changeover.simulation.calls import Work
+from changeover.simulation.calls import Orphan, Work
 from changeover.simulation.state import SimulatedNode
 
 if TYPE_CHECKING:
@@ -159,7 +159,19 @@ def _start(site: "SimulatedSite", node: str, **_: str) -> None:
     site.start(node)
 
 
+def starting(site: "SimulatedSite", node: str) -> bool:
+    """Whether a job is at work that starts it."""
+    return any(_starts(orphan, node) for orphan in site.orphans)
+
+
+def _starts(orphan: Orphan, node: str) -> bool:
+    end = orphan.end
+    return isinstance(end, partial) and end.func in (_start, _restart) and end.keywords.get("node") == node
+
+
 def _stop(site: "SimulatedSite", node: str, **_: str) -> None:
+    """A job that starts it comes to nothing."""
+    site.orphans = [orphan for orphan in site.orphans if not _starts(orphan, node)]
     site.nodes[node].running = ""
 
 
@@ -178,6 +190,8 @@ def _installed(site: "SimulatedSite", node: str, *, release: str) -> Answer:
 
 
 def _running(site: "SimulatedSite", node: str, **_: str) -> Answer:
+    if starting(site, node):
+        return Answer(True, "", "activating")
     running = bool(site.nodes[node].running)
     return Answer(running, "", "active" if running else "inactive")
 
