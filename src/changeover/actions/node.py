@@ -185,9 +185,10 @@ class Start:
     params: ClassVar[type[Params]] = Params
 
     async def observe(self, operation: Operation, context: Context) -> Observation:
-        """Done when `running` says yes."""
+        """Done when `running` says yes; what is being stopped, by a job that goes on, is not running for long."""
         answer = await _ask("running", operation, context)
-        return (done if answer.ok else absent)(_running(answer))
+        stays = answer.ok and "deactivating" not in answer.evidence
+        return (done if stays else absent)(_running(answer))
 
     async def perform(self, operation: Operation, context: Context) -> str | Observation:
         """Run `start`; a node that is not running right afterwards has failed to start."""

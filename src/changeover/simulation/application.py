@@ -156,6 +156,8 @@ def _test(site: "SimulatedSite", node: str, release: str) -> None:
 
 
 def _start(site: "SimulatedSite", node: str, **_: str) -> None:
+    """A job that stops it comes to nothing."""
+    site.orphans = [orphan for orphan in site.orphans if not _stops(orphan, node)]
     site.start(node)
 
 
@@ -167,6 +169,11 @@ def starting(site: "SimulatedSite", node: str) -> bool:
 def _starts(orphan: Orphan, node: str) -> bool:
     end = orphan.end
     return isinstance(end, partial) and end.func in (_start, _restart) and end.keywords.get("node") == node
+
+
+def _stops(orphan: Orphan, node: str) -> bool:
+    end = orphan.end
+    return isinstance(end, partial) and end.func is _stop and end.keywords.get("node") == node
 
 
 def _stop(site: "SimulatedSite", node: str, **_: str) -> None:
@@ -192,6 +199,8 @@ def _installed(site: "SimulatedSite", node: str, *, release: str) -> Answer:
 def _running(site: "SimulatedSite", node: str, **_: str) -> Answer:
     if starting(site, node):
         return Answer(True, "", "activating")
+    if any(_stops(orphan, node) for orphan in site.orphans):
+        return Answer(True, "", "deactivating")
     running = bool(site.nodes[node].running)
     return Answer(running, "", "active" if running else "inactive")
 
