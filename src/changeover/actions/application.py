@@ -152,8 +152,11 @@ class Flushed:
 
     async def _ignore(self, operation: Operation, context: Context) -> str:
         """Give up the rows that were shown and are still there, no other; what was given up."""
+        offered = shown(context.failed)
+        if not offered:
+            return "ignored nothing, as no row had been shown"
         still = {_id(row) for row in await self._rows(operation, context)}
-        rows = [row for row in shown(context.failed) if row in still]
+        rows = [row for row in offered if row in still]
         if not rows:
             return ""
         await _tell("ignore", operation, context, rows=",".join(rows))

@@ -66,7 +66,9 @@ def deployments(facts: Facts, state: str = ACTIVE) -> list[str]:
 
 def _refuse(site: Site, release: Release, facts: Facts) -> None:
     together = (blocks.FLUSHES, blocks.WATCHES, blocks.CLEANS)
-    blocks.refuse_unbound("full-stop", site, *together, also=(it.ask for it in release.expectations))
+    asked = [it.ask for it in release.expectations]
+    shown = ["stalled"] if blocks.can(site, "ignore") else []  # nobody gives up what they have not seen
+    blocks.refuse_unbound("full-stop", site, *together, also=(*asked, *shown))
     blocks.refuse_names(site)
     for node in site.application.nodes:
         version = facts.versions.get(node.name, release.from_version)

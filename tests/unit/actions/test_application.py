@@ -116,6 +116,13 @@ async def test_exactly_the_rows_that_were_shown_are_ignored(site: SimulatedSite)
     assert said == "ignored 1 row: 19; mail has nothing outstanding"
 
 
+async def test_where_no_row_was_shown_nothing_is_ignored(site: SimulatedSite) -> None:
+    """The step had failed for another reason: it is done again, and says that nothing was given up."""
+    await _perform(FLUSH, _context(site))
+    said = await _perform(FLUSHED, _context(site, answer="ignore", failed="the flush of mail is off"))
+    assert said == "ignored nothing, as no row had been shown; mail has nothing outstanding"
+
+
 async def test_only_so_many_rows_are_shown_and_ignored_at_once(site: SimulatedSite) -> None:
     """The rest is counted, and stays."""
     site.deployments["mail"].stale = {str(number): "stale" for number in range(SHOWN + 5)}

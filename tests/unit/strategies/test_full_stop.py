@@ -437,6 +437,12 @@ def test_the_capabilities_of_a_flush_are_bound_together() -> None:
         assert set(refused.value.message.partition(": ")[2].split(", ")) == set(FLUSHES) - {capability}
 
 
+def test_rows_that_nobody_could_see_are_not_ignored() -> None:
+    """Who binds `ignore` binds what shows the rows."""
+    with pytest.raises(SpecError, match=r"not bound: stalled$"):
+        _plan(site=_without("stalled"))
+
+
 def test_every_step_of_the_way_back_belongs_to_one_that_was_begun() -> None:
     """From each stage on: nothing is taken back that was not there."""
     plan = _plan()
