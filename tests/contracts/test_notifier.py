@@ -200,6 +200,19 @@ async def test_an_error_tells_nothing_of_the_address(
     assert "ops was not told" in said
 
 
+async def test_a_defect_of_a_service_tells_nothing_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor any piece of it: that alone would not be known for a secret."""
+
+    def breaks(address: str, *_: str) -> str:
+        raise KeyError(address.rpartition("/")[2])
+
+    monkeypatch.setattr(apprise, "_send", breaks)
+    notifier = through_apprise(f"json://127.0.0.1/{PASSWORD}", monkeypatch)
+    with pytest.raises(NotifierError) as caught:
+        await notifier.send(TITLE, TEXT)
+    assert caught.value.message == "ops was not told: json: KeyError: '***'"
+
+
 async def test_an_address_that_is_nowhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the reference, so that it can be mended."""
     monkeypatch.delenv("OPS", raising=False)

@@ -36,6 +36,8 @@ class AppriseNotifier:
                 why = await asyncio.to_thread(_send, address, title, text)
         except TimeoutError:
             why = f"not within {SECONDS:g} s"
+        except Exception as error:  # noqa: BLE001 - whatever one of its services raises may repeat the address
+            why = _without(address, f"{type(error).__name__}: {error}")
         if why:
             raise NotifierError(
                 f"{self.name} was not told: {why}",
