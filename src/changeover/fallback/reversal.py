@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from changeover.fallback.reached import Begun, migrates
 from changeover.fallback.schema import schema
-from changeover.fallback.stages import undone, verified, whole
+from changeover.fallback.stages import SERVES_AGAIN, undone, verified, whole
 from changeover.model.plan import BACK, Operation, Stage, Step
 
 STOPS = "node.stop"
-SERVES_AGAIN = frozenset({"node.start", "traffic.enter"})
 
 
 def straight(begun: Begun) -> Iterator[Stage]:
