@@ -89,9 +89,11 @@ async def mark(reader: Reader, path: str) -> Mark:
 
 
 async def look(reader: Reader, watch: LogWatch, marked: Mark, known: Sequence[KnownIssue]) -> Found:
-    """What was written since the mark, also to files that the log was rotated into meanwhile."""
+    """What was written since the mark, also to files that the log was rotated into meanwhile; no log is never good."""
     for _ in range(LOOKS):
         files = await reader.beside(watch.path)
+        if not files:
+            return Found(lost=f"there is no {watch.path}")
         starts, lost = await _starts(reader, watch.path, marked, files)
         scan = _Scan(watch, known)
         for file in sorted(starts, key=lambda it: _age(it.path, watch.path)):

@@ -82,12 +82,19 @@ async def test_only_what_was_written_since_the_mark_counts(disk: Disk) -> None:
 
 
 async def test_a_log_that_was_not_there_is_read_from_its_beginning() -> None:
-    """And one that is still not there holds no error."""
+    """The start has made it."""
     disk = Disk()
     mark = await logs.mark(disk, PATH)
-    assert (await _look(disk, mark))[1].good
     disk.write("ERROR first\n")
     assert (await _look(disk, mark))[0].errors == 1
+
+
+async def test_a_log_that_is_nowhere_is_not_taken_for_one_without_errors() -> None:
+    """Its name is misspelt, or the application writes elsewhere: nobody has read anything."""
+    disk = Disk()
+    _, verdict = await _look(disk, await logs.mark(disk, PATH))
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.evidence == f"there is no {PATH}"
 
 
 async def test_a_log_that_was_renamed_is_read_on(disk: Disk) -> None:
