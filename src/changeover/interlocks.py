@@ -433,7 +433,11 @@ def closed(site: ObservedSite, allowed: Iterable[str]) -> Verdict:
         others = admits - set(allowed)
         if others:
             who = "anybody" if ANYBODY in others else ", ".join(sorted(others))
-            return _bad(rule, f"{entrance} lets in {who}", "close it again, then retry the step")
+            return _bad(
+                rule,
+                f"{entrance} lets in {who}",
+                "close it again, then go on; what was written meanwhile is lost where a database is restored",
+            )
     return _good(rule, "nobody comes in but who is allowed to")
 
 

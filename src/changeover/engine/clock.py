@@ -34,11 +34,15 @@ class Limit(Value, frozen=True):
         """In a sentence, for the journal and for people."""
         if self.cause is Cause.DEADLINE:
             return f"it is to be verified by {told(self.until, self.zone)}, as `upgrade.fallback.deadline` wants it"
-        margin = f" and a margin of {self.margin / 60:.0f} min" if self.margin else ""
+        margin = f" and a margin of {_lasting(self.margin)}" if self.margin else ""
         return (
             f"the window closes {told(self.until, self.zone)}, and before that there must be time for the way back, "
-            f"{self.back / 60:.1f} min at worst{margin}"
+            f"{_lasting(self.back)} at worst{margin}"
         )
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{round(seconds / 60, 1):g} min"  # noqa: PLR2004 - a minute
 
 
 def latest(status: RunStatus, *, beginning: Step | None = None) -> Limit | None:

@@ -178,6 +178,21 @@ def test_it_is_told_in_the_time_zone_of_the_window() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("back", "margin", "said"),
+    [
+        (10.0, 5.0, "10 s at worst and a margin of 5 s"),
+        (7200.0, 60.0, "120 min at worst and a margin of 1 min"),
+    ],
+)
+def test_what_is_short_is_told_in_seconds(back: float, margin: float, said: str) -> None:
+    """A margin of ten seconds is not none."""
+    limit = clock.Limit(
+        at=0.0, until=0.0, cause=Cause.WINDOW, late=Late.ASK, back=back, margin=margin, zone="UTC"
+    )
+    assert limit.why.endswith(said)
+
+
 # What happens when it comes
 
 
