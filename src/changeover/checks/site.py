@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from changeover.checks import access, databases, deployments, machines, nodes, people, traffic
+from changeover.checks import access, databases, deployments, files, machines, nodes, people, traffic
 from changeover.model.plan import Facts
 from changeover.model.release import Release
 from changeover.model.site import Site
@@ -17,7 +17,7 @@ def servers_of(site: Site, balancer: str) -> dict[str, str]:
 
 
 async def check(site: Site, release: Release, world: World, *, notify: bool = False) -> list[Verdict]:
-    """A verdict on every host, node, pool, database and access gate, in that order; told to `notify`, on notices too.
+    """A verdict on every host, node with its files, pool, database and access gate, in that order; told to `notify`, on notices too.
 
     Those are sent a message then: nothing else tells whether they arrive.
     """
@@ -32,6 +32,11 @@ async def check(site: Site, release: Release, world: World, *, notify: bool = Fa
     for node in site.application.nodes:
         asked.append(nodes.health(world.application, node.name))
         asked.append(nodes.version(world.application, node.name, release.from_version))
+        its_host, become = world.hosts[node.host], node.host in needs_rights
+        asked += [
+            files.there(its_host, node.name, path, key, become=become)
+            for path, key in files.wanted(node, site, release).items()
+        ]
     asked.extend(
         traffic.pool_verdict(world.balancers[balancer.name], servers_of(site, balancer.name).values())
         for balancer in site.balancers

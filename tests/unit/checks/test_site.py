@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from changeover.checks import databases, machines, site
-from changeover.model.release import Limits, Notice
-from changeover.model.values import Outcome, Secret
+from changeover.model.release import Kept, Limits, Notice, Property, Release
+from changeover.model.values import Outcome, Secret, Verdict
 from changeover.ports import AdminState, Command, Database, Host, Result, ServerFacts
 from changeover.simulation import SimulatedSite
 from tests.sites import a_release, a_simulated_site, a_site
@@ -42,6 +42,32 @@ async def test_what_is_wrong_is_said_with_its_evidence() -> None:
     assert bad.keys() == {"app1 health", "app2 version", "pool public"}
     assert bad["app2 version"] == "it runs v0, expected v1"
     assert "app3 drain" in bad["pool public"]
+
+
+async def test_a_file_that_is_to_be_kept_or_edited_is_there() -> None:
+    """On every node, with the values of the node; what is misspelt is told with the key that names it."""
+    simulated = a_simulated_site()
+    release = a_release(
+        kept=(Kept(("/etc/{node}.key",), "/srv/kept"),),
+        properties=(Property("/etc/ddl.properties", "auto.ddl", "true", "false"),),
+    )
+    for node in a_site().application.nodes:
+        simulated.hosts[node.host].files |= {f"/etc/{node.name}.key": b"", "/etc/ddl.properties": b""}
+    assert not [it for it in await _of_files(simulated, release) if not it.good]
+    del simulated.hosts["app1"].files["/etc/app1.key"]
+    del simulated.hosts["app2"].files["/etc/ddl.properties"]
+    bad = {it.subject: it.hint for it in await _of_files(simulated, release) if not it.good}
+    assert bad == {
+        "app1 /etc/app1.key": "correct `upgrade.kept`, or bring it there",
+        "app2 /etc/ddl.properties": "correct `upgrade.properties`, or bring it there",
+    }
+
+
+async def _of_files(simulated: SimulatedSite, release: Release) -> list[Verdict]:
+    verdicts = await site.check(a_site(), release, simulated.world)
+    found = [it for it in verdicts if "/etc/" in it.subject]
+    assert len(found) == 2 * len(a_site().application.nodes)
+    return found
 
 
 async def test_a_full_disk_is_bad_at_the_limit() -> None:
