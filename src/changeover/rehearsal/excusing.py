@@ -62,7 +62,7 @@ class Excuses:
         self.all.append(Excuse(EVERYTHING if host in central else host, site.clock.now()))
 
     def skipped(self, nodes: Iterable[str]) -> None:
-        """A person has skipped a step of these nodes."""
+        """A person has skipped a step of these nodes, or accepted that they were set aside."""
         for name in nodes:
             self.all.append(Excuse(self._site.nodes[name].host, self._site.clock.now(), skipped=True))
 

@@ -392,7 +392,8 @@ def _again(case: Case, path: Sequence[Rest], rest: Rest) -> Iterator[Violation]:
     To try again what fails for ever leads nowhere, nor what lacks a step that was skipped or what is broken still, with
     whatever answer: the others do.
     """
-    if Reply.SKIP in case.replies or any(it.kind is Kind.FOR_EVER for it in case.strikes):
+    lacking = {Reply.SKIP, Reply.ACCEPT} & set(case.replies)
+    if lacking or any(it.kind is Kind.FOR_EVER for it in case.strikes):
         return
     if case.replies and case.replies[-1].startswith(WITH) and _anything_broken(rest):
         return

@@ -52,7 +52,6 @@ def ended(
     broken: list[tuple[str, str]] = []
     match status.state:
         case RunState.DONE:
-            left |= _accepted(status)
             broken += (("done is done", it) for subject, it in _unfinished(plan, site) if subject not in left)
         case RunState.FELL_BACK:
             if of_the_run:
@@ -69,12 +68,6 @@ def ended(
             if store.closed and database not in left
         )
     return Judged([Violation(rule, what, now) for rule, what in broken], not differs)
-
-
-def _accepted(status: RunStatus) -> frozenset[str]:
-    """The nodes that were set aside, and of which a person said so in giving up the way back."""
-    asked = any(step.person for stage in status.plan.stages if stage.finalize for step in stage.steps)
-    return status.set_aside if asked else frozenset()
 
 
 def at_rest(status: RunStatus, question: Asked, site: SimulatedSite) -> list[Violation]:

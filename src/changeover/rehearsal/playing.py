@@ -405,6 +405,8 @@ class Play:
             steps = [self._follower.steps[it.step] for it in taken]
             self._watcher.skipped({it.unit or it.do.target for it in steps} & self._site.nodes.keys())
         self._follower.accepting = reply == Reply.ACCEPT
+        if reply == Reply.ACCEPT:
+            self._watcher.skipped(self._status.set_aside & self._site.nodes.keys())
         if reply in MENDS:
             self._arms.mend()
             judging.mend(self._site, question)
