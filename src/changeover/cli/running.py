@@ -49,6 +49,8 @@ async def run(
     Ctrl-C lets what is in flight finish and leaves the run paused; a second one leaves at once.
     """
     conductor = settings.conductor
+    # Before the site is looked at: what a run under way has made of it is no mistake of the operator's.
+    await conductor.journal.refuse_second(conductor.spec.site.name)
     chosen = read_plan(plan) if plan else await conductor.plan()
     if not plan:
         _confirm(settings, chosen, yes=yes)

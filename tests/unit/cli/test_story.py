@@ -187,6 +187,16 @@ def test_a_second_run_is_told_who_holds_the_site(changeover: Terminal) -> None:
     assert "CHG-1" in ended.err
 
 
+def test_a_held_site_is_not_looked_at_for_another_plan(changeover: Terminal) -> None:
+    """What the run under way has made of it is not told as a mistake of the operator's."""
+    changeover("run", "--yes")
+    changeover.site.nodes["app1"].running = "v7"
+    ended = changeover("run", "--yes")
+    assert ended.code == 4
+    assert "site identity is held by run" in ended.err
+    assert "v7" not in ended.err
+
+
 def test_an_aborted_run_goes_back_and_frees_the_site(changeover: Terminal) -> None:
     """A node cannot be started, in no version: the others go back, it is left; once it can, all is as it was."""
     before = changeover.site.state()
