@@ -322,7 +322,7 @@ async def test_one_connection_serves_all(pool: Pool) -> None:
 async def test_statuses_are_told_apart(pool: Pool) -> None:
     """Unchecked, dead, of weight 0, disabled in the configuration, following another server."""
     kinds = pool.other(pool="kinds")
-    servers = await when(kinds, lambda servers: not servers["dead"].up)
+    servers = await when(kinds, lambda servers: not servers["dead"].up and servers["follower"].check == "UP")
     seen = {name: (state.admin, state.up, state.check) for name, state in servers.items()}
     assert seen == {
         "unchecked": (READY, True, "no check"),

@@ -37,6 +37,7 @@ class SimulatedApplication:
         if capability in it.broken:
             await site.calls.look("application", capability, node, it.host, timeout)
             raise ApplicationError(f"{capability} on {node}: exit status 1: broken, as it was told to be")
+        begin: Callable[[SimulatedSite], None] | None
         command = site.commands.get(capability)
         if command and command.verb != "ask":
             if values["release"] not in it.installed:
@@ -50,7 +51,9 @@ class SimulatedApplication:
             if "deployment" in values and values["deployment"] not in site.deployments:
                 raise ApplicationError(f"{capability} on {node}: no deployment {values['deployment']}")
             seconds = getattr(durations, named) if named else 0.0
-            begin, end = None, partial(change, node=node, **values)
+            at_once = _BEGINS.get(capability)
+            begin = partial(at_once, node=node) if at_once else None
+            end = partial(change, node=node, **values)
         else:
             raise ApplicationError(f"{capability} on {node}: what it does is not simulated")
         locks = command.database if command else ""
@@ -156,9 +159,13 @@ def _test(site: "SimulatedSite", node: str, release: str) -> None:
 
 
 def _start(site: "SimulatedSite", node: str, **_: str) -> None:
-    """A job that stops it comes to nothing."""
-    site.orphans = [orphan for orphan in site.orphans if not _stops(orphan, node)]
-    site.start(node)
+    """After a job that stops it, as systemd has it."""
+    stopping = [orphan for orphan in site.orphans if _stops(orphan, node)]
+    if stopping:
+        last = max(orphan.at for orphan in stopping)
+        site.orphan(Orphan(last, site.nodes[node].host, partial(_start, node=node)))
+    else:
+        site.start(node)
 
 
 def starting(site: "SimulatedSite", node: str) -> bool:
@@ -177,9 +184,12 @@ def _stops(orphan: Orphan, node: str) -> bool:
 
 
 def _stop(site: "SimulatedSite", node: str, **_: str) -> None:
-    """A job that starts it comes to nothing."""
-    site.orphans = [orphan for orphan in site.orphans if not _starts(orphan, node)]
     site.nodes[node].running = ""
+
+
+def _no_start(site: "SimulatedSite", node: str) -> None:
+    """A job that starts it comes to nothing, as systemd has it, when it is told to stop."""
+    site.orphans = [orphan for orphan in site.orphans if not _starts(orphan, node)]
 
 
 def _restart(site: "SimulatedSite", node: str, **_: str) -> None:
@@ -244,6 +254,9 @@ _ANSWERS: Mapping[str, Callable[..., Answer]] = {
     "sessions": _sessions,
     "unflushed": _unflushed,
 }
+
+_BEGINS: Mapping[str, Callable[..., None]] = {"stop": _no_start}
+"""What comes of it as soon as it is begun."""
 
 _CHANGES: Mapping[str, tuple[Callable[..., None], str]] = {
     "build": (_build, "install"),

@@ -166,7 +166,7 @@ class SimulatedSite:
             at = self._due
             self._pass(at)
             self.moment = at
-            for orphan in [orphan for orphan in self.orphans if orphan.at <= at]:
+            while (orphan := next((it for it in self.orphans if it.at <= at), None)) is not None:
                 self.orphans.remove(orphan)
                 with suppress(PortError):  # nobody is there any more to hear of it
                     orphan.end(self)
