@@ -79,8 +79,9 @@ def runbook_document(plan: Plan, by_hand: ByHand) -> Document:
         Figure("way back", Text(seconds(back)), "at worst, from its longest, step by step"),
     ]
     if window:
-        figures.insert(0, Figure("opens", Text(time(window.opens)), window.zone))
-        figures.insert(1, Figure("closes", Text(time(window.closes)), window.zone))
+        zone = "" if time(window.opens).endswith(window.zone) else window.zone
+        figures.insert(0, Figure("opens", Text(time(window.opens)), zone))
+        figures.insert(1, Figure("closes", Text(time(window.closes)), zone))
     return Document(
         title=f"{plan.site.name}: {release.from_version} → {release.to_version} by hand",
         subtitle=f"plan {known.plan[:12]}, strategy {release.strategy}",

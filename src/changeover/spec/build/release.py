@@ -147,7 +147,7 @@ def build_release(
         sign_off=tuple(map(str, upgrade.sign_off)),
         afterwards=tuple(map(str, upgrade.afterwards)),
         window=window,
-        duties=build_duties(upgrade.schedule, window, people, problems),
+        duties=build_duties(upgrade.schedule, window, people, problems, windowed=upgrade.window is not None),
         people=people,
         channel=str(upgrade.channel or ""),
     )

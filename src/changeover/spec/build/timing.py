@@ -76,14 +76,22 @@ def check_people(names: Iterable[Text], people: Sequence[Person], problems: Prob
 
 
 def build_duties(
-    section: written.Schedule, window: Window | None, people: Sequence[Person], problems: Problems
+    section: written.Schedule,
+    window: Window | None,
+    people: Sequence[Person],
+    problems: Problems,
+    *,
+    windowed: bool,
 ) -> Mapping[str, Duty]:
-    """Stage or step → its duty. That there is such a stage or step is seen when the plan is made."""
+    """Stage or step → its duty. That there is such a stage or step is seen when the plan is made.
+
+    `windowed`: a window is written, though it may hold a mistake. Then no time is told to lack one.
+    """
     duties: dict[str, Duty] = {}
     for name, duty in section.items():
         if duty.owner is not None:
             check_people([duty.owner], people, problems)
-        at = _planned(duty.at, window, problems) if duty.at is not None else 0.0
+        at = _planned(duty.at, window, problems) if duty.at is not None and (window or not windowed) else 0.0
         duties[str(name)] = Duty(str(duty.owner or ""), at or 0.0)
     return duties
 
