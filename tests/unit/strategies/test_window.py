@@ -313,3 +313,20 @@ def test_what_cannot_be_is_refused() -> None:
     kept = change(release, kept=(Kept(("{nowhere}/conf",), "/srv/kept"),))
     with pytest.raises(SpecError, match=r"\{nowhere\} in '\{nowhere\}/conf' has no value"):
         window(site, kept, Facts())
+
+
+def test_a_log_step_says_how_many_issues_are_known_to_it() -> None:
+    """Those of its own version and step, not of another's."""
+    said = {step.id: step.summary for step in PLAN.steps() if step.do.action == "log.check"}
+    for step in PLAN.steps():
+        if step.do.action != "log.check":
+            continue
+        counted = [
+            issue
+            for log in step.do.params["logs"]
+            for issue in log.get("known", ())
+            if issue.get("version", step.do.params["version"]) == step.do.params["version"]
+            and issue.get("step", step.id.rpartition("/")[2]) in (step.id, step.id.rpartition("/")[2])
+        ]
+        assert said[step.id].endswith(f"but {len(counted)} known" if counted else "no error")
+    assert {summary.endswith("known") for summary in said.values()} == {True, False}

@@ -38,10 +38,15 @@ def check_log(node: Node, site: Site, release: Release, version: str, *, label: 
         return ()
     values = values_of(node, site, release)
     watched = [msgspec.structs.replace(it, path=filled(it.path, values)) for it in release.logs]
-    known = sum(len(it.known) for it in watched)
+    step = f"{label}-log"
+    known = sum(
+        it.version in ("", version) and it.step in ("", step, f"{node.name}/{step}")
+        for log in watched
+        for it in log.known
+    )
     return (
         Step(
-            id=f"{node.name}/{label}-log",
+            id=f"{node.name}/{step}",
             do=Operation(
                 "log.check",
                 node.name,
