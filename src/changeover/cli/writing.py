@@ -12,8 +12,7 @@ from changeover.cli.plans import read_plan, save, save_plan
 from changeover.conductor import Conductor
 from changeover.errors import RefusedError, SpecError
 from changeover.model import diff as plans
-from changeover.model.instructions import Instruction
-from changeover.model.plan import Plan, Step
+from changeover.model.plan import Plan
 from changeover.report import fallback as back
 from changeover.report.changes import check_document, diff_document
 from changeover.report.document import Text
@@ -152,13 +151,11 @@ async def runbook(
     """Print the plan for people: times, owners, what is typed where, the way back, contacts, what is left to do."""
     plan = read_plan(saved) if saved else await settings.conductor.plan()
 
-    def typed(step: Step) -> tuple[Instruction, ...]:
-        return Conductor.by_hand(step, plan)
-
+    book = runbook_of(plan, lambda step: Conductor.by_hand(step, plan))
     if target is None and form is Format.TERMINAL:
-        settings.output.answer(runbook_of(plan, typed), lambda: runbook_document(plan, typed))
+        settings.output.answer(book, lambda: runbook_document(plan, book))
         return
-    text = written(runbook_of(plan, typed), lambda: runbook_document(plan, typed), form)
+    text = written(book, lambda: runbook_document(plan, book), form)
     if target is None:
         settings.output.raw(text.encode())
         return

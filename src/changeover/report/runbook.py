@@ -13,6 +13,7 @@ from changeover.model.release import Window
 from changeover.model.values import Value
 from changeover.report.document import Code, Column, Document, Figure, Section, Table, Text, Tone, cells
 from changeover.report.estimate import estimate
+from changeover.report.typed import typed
 from changeover.report.words import seconds
 
 ByHand = Callable[[Step], Iterable[Instruction]]
@@ -48,6 +49,11 @@ class Runbook(Value, frozen=True):
     point_of_no_return: str
     afterwards: tuple[str, ...]
 
+    @property
+    def lasts_back(self) -> float:
+        """Seconds of the way back at worst, one step after another."""
+        return sum(task.about for chapter in self.way_back for task in chapter.tasks)
+
 
 def runbook(plan: Plan, by_hand: ByHand) -> Runbook:
     """Made from the plan alone; `by_hand` says how a person does a step."""
@@ -63,12 +69,10 @@ def runbook(plan: Plan, by_hand: ByHand) -> Runbook:
     )
 
 
-def runbook_document(plan: Plan, by_hand: ByHand) -> Document:
-    """The runbook to be read and ticked off."""
-    known = runbook(plan, by_hand)
+def runbook_document(plan: Plan, known: Runbook) -> Document:
+    """The runbook of that plan, to be read and ticked off."""
     release, window = plan.release, plan.release.window
     time = _clock(window)
-    back = sum(task.about for chapter in known.way_back for task in chapter.tasks)
     figures = [
         Figure("steps", Text(str(sum(len(it.tasks) for it in known.forward))), "one after another"),
         Figure(
@@ -76,7 +80,7 @@ def runbook_document(plan: Plan, by_hand: ByHand) -> Document:
             Text(known.point_of_no_return or "none", Tone.STRONG),
             "a person's explicit go",
         ),
-        Figure("way back", Text(seconds(back)), "at worst, from its longest, step by step"),
+        Figure("way back", Text(seconds(known.lasts_back)), "at worst, from its longest, step by step"),
     ]
     if window:
         zone = "" if time(window.opens).endswith(window.zone) else window.zone
@@ -167,10 +171,7 @@ def _told(task: Task, time: Callable[[float], str]) -> Iterator[Body]:
     said += [task.owner] if task.owner else []
     who = f" ({', '.join(said)})" if said else ""
     yield Text(f"☐ {task.step}{who}: {task.summary}", Tone.STRONG)
-    for instruction in task.instructions:
-        yield Code(instruction.text, instruction.where)
-        if instruction.expect:
-            yield Text(f"Expect: {instruction.expect}.", Tone.QUIET)
+    yield from typed(task.instructions)
 
 
 def _turning(plan: Plan, known: Runbook, time: Callable[[float], str]) -> Iterator[Text]:
@@ -184,10 +185,9 @@ def _turning(plan: Plan, known: Runbook, time: Callable[[float], str]) -> Iterat
         )
     )
     if window:
-        lasts = sum(task.about for chapter in known.way_back for task in chapter.tasks)
-        latest = time(window.closes - window.margin - lasts)
+        latest = time(window.closes - window.margin - known.lasts_back)
         yield Text(
-            f"Turn back at {latest} at the latest: by hand, one step after another, it takes {seconds(lasts)} at worst."
+            f"Turn back at {latest} at the latest: by hand, one step after another, it takes {seconds(known.lasts_back)} at worst."
         )
 
 

@@ -9,6 +9,7 @@ from changeover.report.document import Code, Column, Document, Figure, Section, 
 from changeover.report.ledgers import Source
 from changeover.report.receipt import Cost, Held, Loss
 from changeover.report.run import RunReport, StageReport, StepReport
+from changeover.report.typed import typed
 from changeover.report.words import clock, moment, seconds
 
 _LATE = 1.0
@@ -175,10 +176,7 @@ def _left(report: RunReport) -> Iterator[Text | Code]:
     for left in report.left:
         seen = f" (last seen: {left.evidence})" if left.evidence else ""
         yield Text(f"{left.step}: {left.summary}{seen}", Tone.STRONG)
-        for instruction in left.instructions:
-            yield Code(instruction.text, instruction.where)
-            if instruction.expect:
-                yield Text(f"Expect: {instruction.expect}.", Tone.QUIET)
+        yield from typed(left.instructions)
 
 
 def _duties(report: RunReport) -> tuple[Table, ...]:

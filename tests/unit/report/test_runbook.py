@@ -35,11 +35,8 @@ def a_plan() -> Plan:
 def told(form: Format) -> str:
     """The runbook as text."""
     plan = a_plan()
-
-    def typed(step: Step) -> tuple[Instruction, ...]:
-        return by_hand(step, plan)
-
-    return written(runbook(plan, typed), lambda: runbook_document(plan, typed), form)
+    book = runbook(plan, lambda step: by_hand(step, plan))
+    return written(book, lambda: runbook_document(plan, book), form)
 
 
 @pytest.mark.parametrize("form", [Format.TERMINAL, Format.MARKDOWN, Format.HTML])
@@ -83,7 +80,7 @@ def test_what_is_typed_is_shown_as_it_stands() -> None:
     """Nothing in a command is markup, in no form."""
     plan = a_plan()
     nasty = Instruction("app1", "echo '<b>*```*</b>' [bold]", "")
-    document = lambda: runbook_document(plan, lambda _: (nasty,))  # noqa: E731
+    document = lambda: runbook_document(plan, runbook(plan, lambda _: (nasty,)))  # noqa: E731
     assert nasty.text in written(None, document, Format.MARKDOWN)
     assert nasty.text in written(None, document, Format.TERMINAL)
     assert "&lt;b&gt;" in written(None, document, Format.HTML)
